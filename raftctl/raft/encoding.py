@@ -1,0 +1,156 @@
+"""Bytes of entries and messages: the same entry bytes go to the disk and to every peer.
+
+Big-endian structs; texts are a length and ASCII. Readers trust nothing: whatever no writer of ours produces raises
+`Malformed`. Lengths of frames and records, checksums and MACs belong to `net/` and `disk/`.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Optional, Tuple
+
+from raftctl.base.errors import require
+from raftctl.raft.configuration import Malformed
+from raftctl.raft.messages import (COMMAND, CONFIGURATION, NOOP, Append, AppendReply, Entry, HardState, Instance,
+                                   Message, Position, PreVote, PreVoteReply, Release, Vote, VoteReply)
+
+_ENTRY = struct.Struct("!BQQ")
+_SIZE = struct.Struct("!I")
+_APPEND = struct.Struct("!QQQQQQQI")
+_HARD_STATE = struct.Struct("!QQ")
+_INSTANCE_LIMIT = 64
+
+PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE = range(1, 8)
+
+
+def encode_entry(entry: Entry) -> bytes:
+    """Return kind, term, index (17 bytes), then the body as it is."""
+    require(entry.index > 0 and entry.term > 0, "entry without a position", entry.position)
+    return _ENTRY.pack(entry.kind, entry.term, entry.index) + entry.body
+
+
+def decode_entry(data: bytes) -> Entry:
+    """Return the entry in `data`; raise `Malformed` where it is none."""
+    if len(data) < _ENTRY.size:
+        raise Malformed(f"entry of {len(data)} bytes, {_ENTRY.size} are the least")
+    kind, term, index = _ENTRY.unpack_from(data)
+    if kind not in (NOOP, COMMAND, CONFIGURATION) or not term or not index:
+        raise Malformed(f"entry of kind {kind}, term {term}, index {index}")
+    return Entry(term, index, kind, data[_ENTRY.size:])
+
+
+def encode_hard_state(state: HardState) -> bytes:
+    return _HARD_STATE.pack(state.term, state.promise) + _encode_instance(state.vote or "")
+
+
+def decode_hard_state(data: bytes) -> HardState:
+    try:
+        term, promise = _HARD_STATE.unpack_from(data)
+    except struct.error as error:
+        raise Malformed(f"hard state of {len(data)} bytes") from error
+    vote, end = _decode_instance(data, _HARD_STATE.size)
+    if end != len(data):
+        raise Malformed(f"hard state with {len(data) - end} bytes too many")
+    return HardState(term, vote or None, promise)
+
+
+def _encode_instance(instance: Instance) -> bytes:
+    raw = instance.encode("ascii")
+    require(len(raw) <= _INSTANCE_LIMIT, "instance id too long", instance)
+    return bytes([len(raw)]) + raw
+
+
+def _decode_instance(data: bytes, offset: int) -> Tuple[Instance, int]:
+    size = data[offset] if offset < len(data) else _INSTANCE_LIMIT + 1
+    end = offset + 1 + size
+    if size > _INSTANCE_LIMIT or end > len(data):
+        raise Malformed(f"instance id cut short at byte {offset}")
+    try:
+        return data[offset + 1:end].decode("ascii"), end
+    except UnicodeDecodeError as error:
+        raise Malformed(f"instance id at byte {offset} is not ASCII") from error
+
+
+# Message kind → its struct after the kind byte; the fields are those of the message, positions flattened.
+_FIXED = {
+    PRE_VOTE: (PreVote, struct.Struct("!QQQ")),
+    PRE_VOTE_REPLY: (PreVoteReply, struct.Struct("!Q?Q")),
+    VOTE: (Vote, struct.Struct("!QQQ")),
+    VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
+    APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQ")),
+}
+_KIND = {message: kind for kind, (message, _) in _FIXED.items()}
+
+
+def encode_message(message: Message) -> bytes:
+    """Return the body of a RAFT frame: one kind byte, then the fields."""
+    if isinstance(message, Append):
+        return _encode_append(message)
+    if isinstance(message, Release):
+        return bytes([RELEASE]) + _encode_instance(message.instance) + _HARD_STATE.pack(message.incarnation, message.term)
+    kind = _KIND[type(message)]
+    flat: list = []
+    for field in message:
+        flat.extend(field) if isinstance(field, Position) else flat.append(field)
+    return bytes([kind]) + _FIXED[kind][1].pack(*flat)
+
+
+def _encode_append(message: Append) -> bytes:
+    parts = [bytes([APPEND]), _APPEND.pack(message.term, message.incarnation, message.election_min, message.round,
+                                           *message.previous, message.commit, len(message.entries))]
+    for entry in message.entries:
+        parts += [_SIZE.pack(_ENTRY.size + len(entry.body)), encode_entry(entry)]
+    return b"".join(parts)
+
+
+def decode_message(data: bytes) -> Message:
+    """Return the message in `data`; raise `Malformed` where it is none."""
+    kind = data[0] if data else 0
+    if kind == APPEND:
+        return _decode_append(data)
+    if kind == RELEASE:
+        return _decode_release(data)
+    if kind not in _FIXED:
+        raise Malformed(f"message of unknown kind {kind}")
+    message, layout = _FIXED[kind]
+    if len(data) != 1 + layout.size:
+        raise Malformed(f"{message.__name__} of {len(data)} bytes instead of {1 + layout.size}")
+    fields = layout.unpack_from(data, 1)
+    if message in (PreVote, Vote):
+        return message(fields[0], Position(*fields[1:]))
+    if message is AppendReply:
+        return AppendReply(*fields[:5], Position(*fields[5:]))
+    return message(*fields)
+
+
+def _decode_append(data: bytes) -> Append:
+    if len(data) < 1 + _APPEND.size:
+        raise Malformed(f"Append of {len(data)} bytes")
+    term, incarnation, election_min, round_, prev_term, prev_index, commit, count = _APPEND.unpack_from(data, 1)
+    offset = 1 + _APPEND.size
+    entries = []
+    expected = prev_index
+    for _ in range(count):
+        entry, offset = _take_entry(data, offset)
+        expected += 1
+        if entry.index != expected:
+            raise Malformed(f"Append with entry {entry.index} where {expected} should be")
+        entries.append(entry)
+    if offset != len(data):
+        raise Malformed(f"Append with {len(data) - offset} bytes too many")
+    return Append(term, incarnation, election_min, round_, Position(prev_term, prev_index), commit, tuple(entries))
+
+
+def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:
+    start = offset + _SIZE.size
+    end: Optional[int] = start + _SIZE.unpack_from(data, offset)[0] if start <= len(data) else None
+    if end is None or end > len(data):
+        raise Malformed(f"Append cut short at byte {offset}")
+    return decode_entry(data[start:end]), end
+
+
+def _decode_release(data: bytes) -> Release:
+    instance, offset = _decode_instance(data, 1)
+    if len(data) != offset + _HARD_STATE.size:
+        raise Malformed(f"Release of {len(data)} bytes")
+    return Release(instance, *_HARD_STATE.unpack_from(data, offset))

@@ -1,0 +1,154 @@
+"""What goes into the core and what comes out: `step(now, input)` and `ready()` speak in these values.
+
+Completions (the disk's, the link's) are inputs too. A `Ready` is taken: asking twice gives it once.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple, Union
+
+from raftctl.base.instants import Instant
+from raftctl.raft.configuration import Configuration
+from raftctl.raft.messages import Entry, HardState, Instance, Message, Write
+
+FOLLOWER = "follower"
+PRE_CANDIDATE = "pre-candidate"
+CANDIDATE = "candidate"
+LEADER = "leader"
+
+
+class Timing(NamedTuple):
+    """Spans in ns: heartbeat < election_min ≤ election_max."""
+
+    heartbeat: int
+    election_min: int
+    election_max: int
+
+
+class Restored(NamedTuple):
+    """What the disk remembers at start: hard state and the whole log from index 1 (empty: no configuration yet)."""
+
+    hard_state: HardState
+    entries: Tuple[Entry, ...]
+
+
+class Received(NamedTuple):
+    """A message of `peer`. `generation` is that of the connection which brought it; an ack echoes it (P2)."""
+
+    peer: Instance
+    generation: int
+    message: Message
+
+
+class Proposed(NamedTuple):
+    """Append an entry as leader. Answered once in `Ready.accepted` or `Ready.refused`."""
+
+    request: int
+    kind: int
+    body: bytes
+
+
+class ChangeAsked(NamedTuple):
+    """Append `wanted` as the next configuration (dissertation §4.1). Answered like `Proposed`."""
+
+    request: int
+    wanted: Configuration
+
+
+class ReadAsked(NamedTuple):
+    """A linearizable read (ReadIndex, dissertation §6.4). Answered once in `Ready.reads` or `Ready.refused`."""
+
+    request: int
+
+
+class Alarm(NamedTuple):
+    """The deadline of the last `Ready` may have come; the core looks at the clocks itself."""
+
+
+class Persisted(NamedTuple):
+    """Write `number` and all before it are durable."""
+
+    number: int
+
+
+class LinkUp(NamedTuple):
+    """Our own connection to `peer` is up; acks that echo an older `generation` count no more (P2)."""
+
+    peer: Instance
+    generation: int
+
+
+class LinkDown(NamedTuple):
+    """Our own connection to `peer` has ended."""
+
+    peer: Instance
+
+
+class Campaign(NamedTuple):
+    """Campaign now (the author of a founding, §6), unless a vow forbids it."""
+
+
+class Stopping(NamedTuple):
+    """Hold no lease and campaign no more; a leader's heartbeats go on until `Resigned` (pitfall 9.7)."""
+
+
+class Resigned(NamedTuple):
+    """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
+
+
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Campaign, Stopping,
+              Resigned]
+
+
+class Decision(NamedTuple):
+    """Why the core did what it did, for the log, `status` and the scenarios: `cause -> effect`."""
+
+    cause: str
+    effect: str
+
+
+class Refusal(NamedTuple):
+    """A request that changed nothing; `code` is one of the error codes of the command protocol."""
+
+    request: int
+    code: str
+
+
+class Accepted(NamedTuple):
+    """A proposal stands in the leader's log at this place; it is done when that entry is committed there."""
+
+    request: int
+    term: int
+    index: int
+
+
+class View(NamedTuple):
+    """What others may read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it."""
+
+    role: str
+    term: int
+    leader: Optional[Instance]
+    lease_end: Instant
+    commit_index: int
+    last_index: int
+    configuration: Configuration
+
+
+class Ready(NamedTuple):
+    """What must happen now, in this order of dependence.
+
+    `messages` may go at once; `messages_after_write` when `write` (or, where that is None, the last write handed
+    out) is durable. `committed`: to apply, in order. `reads`: answer when applied up to that index. `deadline`: the
+    moment for the next `Alarm`; None: no need.
+    """
+
+    messages: Tuple[Tuple[Instance, Message], ...]
+    write: Optional[Write]
+    messages_after_write: Tuple[Tuple[Instance, Message], ...]
+    committed: Tuple[Entry, ...]
+    reads: Tuple[Tuple[int, int], ...]
+    accepted: Tuple[Accepted, ...]
+    refused: Tuple[Refusal, ...]
+    decisions: Tuple[Decision, ...]
+    deadline: Optional[Instant]
+    view: View

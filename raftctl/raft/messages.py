@@ -1,0 +1,136 @@
+"""The words that members of a cluster say to each other, as values (Raft Figure 2; design: P2, P4).
+
+A member is named by its *instance*: the id made with its data directory, a short ASCII text. All integers are
+unsigned; indexes and terms start at 1, and 0 is before the first. Spans are in ns.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Optional, Tuple, Union
+
+Instance = str
+
+NOOP = 0
+COMMAND = 1
+CONFIGURATION = 2
+
+
+class Position(NamedTuple):
+    """A place in a log. Tuples compare as §5.4.1 asks: the later term first, then the longer log."""
+
+    term: int
+    index: int
+
+    def __str__(self) -> str:
+        return f"{self.term}:{self.index}"
+
+
+ORIGIN = Position(0, 0)
+
+
+class Entry(NamedTuple):
+    """One log entry. `kind` is NOOP, COMMAND (body: the store's) or CONFIGURATION (body: `configuration.encode`)."""
+
+    term: int
+    index: int
+    kind: int
+    body: bytes
+
+    @property
+    def position(self) -> Position:
+        return Position(self.term, self.index)
+
+
+class HardState(NamedTuple):
+    """What must be on disk before anything that depends on it leaves (Raft §5.1, Figure 2 "persistent state").
+
+    `vote` is the instance voted for in `term`, or None. `promise` is the longest vow in ns that this directory
+    may still have open (P2, start vow); 0 says that there is none.
+    """
+
+    term: int = 0
+    vote: Optional[Instance] = None
+    promise: int = 0
+
+
+class Write(NamedTuple):
+    """One batch for the disk, in order: hard state (None: unchanged), then entries, then one sync.
+
+    An entry at or below the last written index replaces that one and all behind it (logical overwrite).
+    `number` rises by one a write; the disk answers with it once everything is durable.
+    """
+
+    number: int
+    hard_state: Optional[HardState]
+    entries: Tuple[Entry, ...]
+
+
+class PreVote(NamedTuple):
+    """Would you vote for me in `term` (my term + 1)? Changes nothing anywhere (dissertation §9.6)."""
+
+    term: int
+    last: Position
+
+
+class PreVoteReply(NamedTuple):
+    """`term` is the request's on a grant (pitfall 1.5), else the voter's own. `vow_left` is the rest of its vow, ns."""
+
+    term: int
+    granted: bool
+    vow_left: int
+
+
+class Vote(NamedTuple):
+    """RequestVote (Raft §5.2, §5.4.1)."""
+
+    term: int
+    last: Position
+
+
+class VoteReply(NamedTuple):
+    term: int
+    granted: bool
+
+
+class Append(NamedTuple):
+    """AppendEntries, with or without entries (Raft §5.3); a heartbeat is one without.
+
+    `incarnation`, `election_min` and `round` belong to the vow (P2): who acknowledges any of these vows for
+    `election_min` ns to that incarnation and term. Rounds are numbered by the leader within its term; a round is
+    counted from the moment of its first send.
+    """
+
+    term: int
+    incarnation: int
+    election_min: int
+    round: int
+    previous: Position
+    commit: int
+    entries: Tuple[Entry, ...]
+
+
+class AppendReply(NamedTuple):
+    """`round` is the append's; `generation` that of the connection on which the append came (P2 counts no other).
+
+    accepted: all up to `match` is durable here and equal to the leader's log.
+    refused (the logs differ at `previous`): `match` is 0, `hint` is the last position here that could agree: the
+    leader goes back by whole terms (Raft §5.3, last paragraphs). `term` above the leader's ends its leadership.
+    """
+
+    term: int
+    generation: int
+    round: int
+    accepted: bool
+    match: int
+    hint: Position
+
+
+class Release(NamedTuple):
+    """Proof that `instance` in `incarnation` leads no more in any term up to `term` (P4)."""
+
+    instance: Instance
+    incarnation: int
+    term: int
+
+
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release]
