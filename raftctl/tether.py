@@ -1,1 +1,181 @@
-"""To be written."""
+"""What passes between a guardian and its node: JSON lines over a socketpair, and the lease board in shared memory.
+
+Owns the table of messages, their framing (sans-io) and the board. Leaves the sockets, and what the words make either
+side do, to host/keeper.py and node/daemon.py. The end of the tether is a message too: whoever sees it closed ends
+(the node) or ends the other (the guardian), P6.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import struct
+import zlib
+from typing import Any, Dict, List, NamedTuple, Tuple
+
+from raftctl.base.errors import OurFault, PeerFault, require
+from raftctl.base.instants import Instant
+from raftctl.base.objects import parse_object
+
+# From the node.
+LOCKED = "locked"
+READY = "ready"
+STATUS = "status"
+STATE = "state"
+PEERS = "peers"
+STOPPING = "stopping"
+# From the guardian.
+STOP = "stop"
+OUTGOING_DONE = "outgoing_done"
+
+# Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and kinds
+# are ignored: after an upgrade in place the node is newer than its guardian.
+MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
+    LOCKED: {"instance": (str,), "incarnation": (int,), "term": (int,), "clusterId": (str,)},
+    READY: {},
+    STATUS: {"text": (str,)},
+    STATE: {"state": (str,), "previous": (str,), "term": (int,), "leader": (str, type(None)), "reason": (str,),
+            "role": (str,), "members": (list,), "clusterId": (str,)},
+    PEERS: {"endpoints": (list,)},
+    STOPPING: {},
+    STOP: {},
+    OUTGOING_DONE: {},
+}
+LINE_LIMIT = 256 * 1024
+
+
+def _flaw(message: Dict[str, Any]) -> str:
+    """Return what is wrong with `message`, "" where nothing is."""
+    kind = message.get("kind")
+    if not isinstance(kind, str):
+        return "no kind"
+    for name, types in MESSAGES.get(kind, {}).items():
+        if type(message.get(name, ...)) not in types:
+            return f'{kind}: "{name}" is missing or wrong'
+    return ""
+
+
+def encode(message: Dict[str, Any]) -> bytes:
+    """Return the line for `message`, a dict with "kind" and the fields of `MESSAGES`."""
+    require(message.get("kind") in MESSAGES and not _flaw(message), "tether message", message)
+    line = json.dumps(message, separators=(",", ":")).encode("ascii") + b"\n"
+    require(len(line) <= LINE_LIMIT, "tether message too long", message["kind"], len(line))
+    return line
+
+
+class Line:
+    """Cuts the bytes of a stream into messages; never reads a socket itself. One thread."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def receive(self, data: bytes) -> List[Dict[str, Any]]:
+        """Return the messages that `data` completes, in order; kinds unknown here are left out.
+
+        Raises `PeerFault` for what no process of ours sends. The end of the stream is the caller's to see: a line
+        cut short by it is no message.
+        """
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LINE_LIMIT:
+            raise PeerFault(f"tether: a line of more than {LINE_LIMIT} bytes")
+        messages = map(_parse, lines)
+        return [message for message in messages if message["kind"] in MESSAGES]
+
+
+def _parse(line: bytes) -> Dict[str, Any]:
+    try:
+        message = parse_object(line)
+    except ValueError as error:
+        raise PeerFault(f"tether: a line is {error}") from None
+    flaw = _flaw(message)
+    if flaw:
+        raise PeerFault(f"tether: {flaw}")
+    return message
+
+
+class BoardState(NamedTuple):
+    """What the node shows. `term`: the last in which this process led, 0: none. `lease_end`: valid while `leading`."""
+
+    incarnation: int = 0
+    term: int = 0
+    leading: bool = False
+    lease_end: Instant = Instant(0, 0)
+
+
+_MAGIC = b"raftctl1"
+# Which slot is the newest. One aligned store of 8 bytes in native order is not torn between processes.
+_SEQUENCE = struct.Struct("@Q")
+# Sequence, incarnation, term, leading, padding, lease end on both clocks; a CRC-32 of these follows.
+_SLOT = struct.Struct("=QQQB7xqq")
+_CHECKSUM = struct.Struct("=I")
+_SEQUENCE_AT = 8
+_SLOTS_AT = (64, 128)
+_SIZE = 192
+_READ_TRIES = 1000
+
+
+class Board:
+    """The lease board: the node publishes, the guardian reads; neither ever waits for the other.
+
+    Two slots are written in turn, each under its number and a checksum, and a sequence counter names the newest. So
+    a node that is killed half-way through `publish` leaves the state before it whole, and no order of stores that a
+    processor chooses can show a torn one. `publish`: the node thread alone; `read` and `leased`: any thread.
+    """
+
+    def __init__(self, fd: int, memory: mmap.mmap) -> None:
+        self.fd = fd
+        self._memory = memory
+
+    @classmethod
+    def create(cls) -> Board:
+        """Make a board that shows `BoardState()`; `fd` is to be passed on to the node (it is close-on-exec)."""
+        fd = os.memfd_create("raftctl-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(fd, _SIZE)
+        # A truncated mapping would kill its readers by SIGBUS.
+        fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+        board = cls(fd, mmap.mmap(fd, _SIZE))
+        board._memory[:len(_MAGIC)] = _MAGIC
+        board.publish(BoardState())
+        return board
+
+    @classmethod
+    def attach(cls, fd: int) -> Board:
+        """Map the board that `fd` was made for by the guardian; raise `OurFault` where it is none. Takes `fd` over."""
+        require(os.fstat(fd).st_size == _SIZE, "not a lease board", fd)
+        memory = mmap.mmap(fd, _SIZE)
+        require(memory[:len(_MAGIC)] == _MAGIC, "not a lease board", fd)
+        os.set_inheritable(fd, False)
+        return cls(fd, memory)
+
+    def publish(self, state: BoardState) -> None:
+        """Show `state`. To be called before the first message of a term that it leads in leaves (P4), and at each
+        change of the lease; a `lease_end` shown here may be acted on by the guardian until it passes."""
+        sequence = _SEQUENCE.unpack_from(self._memory, _SEQUENCE_AT)[0] + 1
+        body = _SLOT.pack(sequence, state.incarnation, state.term, state.leading, *state.lease_end)
+        start = _SLOTS_AT[sequence % 2]
+        self._memory[start:start + _SLOT.size + _CHECKSUM.size] = body + _CHECKSUM.pack(zlib.crc32(body))
+        _SEQUENCE.pack_into(self._memory, _SEQUENCE_AT, sequence)
+
+    def read(self) -> BoardState:
+        """Return the state last shown, whole."""
+        for _ in range(_READ_TRIES):
+            sequence = _SEQUENCE.unpack_from(self._memory, _SEQUENCE_AT)[0]
+            start = _SLOTS_AT[sequence % 2]
+            found = bytes(self._memory[start:start + _SLOT.size + _CHECKSUM.size])
+            body = found[:_SLOT.size]
+            number, incarnation, term, leading, boot, raw = _SLOT.unpack(body)
+            # Another number: two states were published while this one was read.
+            if number == sequence and _CHECKSUM.unpack_from(found, _SLOT.size)[0] == zlib.crc32(body):
+                return BoardState(incarnation, term, bool(leading), Instant(boot, raw))
+        raise OurFault("the lease board is damaged")
+
+    def leased(self, now: Instant) -> bool:
+        """Does the node hold its lease at `now` (P2)? Read the clock after nothing else that takes time."""
+        state = self.read()
+        return state.leading and now.within(state.lease_end)
+
+    def close(self) -> None:
+        self._memory.close()
+        os.close(self.fd)

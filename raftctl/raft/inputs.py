@@ -84,8 +84,14 @@ class LinkDown(NamedTuple):
     peer: Instance
 
 
-class Campaign(NamedTuple):
-    """Campaign now (the author of a founding, §6), unless a vow forbids it."""
+class Founded(NamedTuple):
+    """The configuration of a new cluster: entry 1 of term 1, the same bytes on every founder, committed by that (§6).
+
+    `campaign`: this node is the author and begins the first election.
+    """
+
+    configuration: Configuration
+    campaign: bool
 
 
 class Stopping(NamedTuple):
@@ -96,7 +102,7 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Campaign, Stopping,
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded, Stopping,
               Resigned]
 
 
@@ -135,16 +141,16 @@ class View(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """What must happen now, in this order of dependence.
+    """What must happen now.
 
-    `messages` may go at once; `messages_after_write` when `write` (or, where that is None, the last write handed
-    out) is durable. `committed`: to apply, in order. `reads`: answer when applied up to that index. `deadline`: the
-    moment for the next `Alarm`; None: no need.
+    `messages` may go at once: what depends on the disk is held back until its `Persisted`. `write` is given only
+    when the one before it is durable, so that one batch is at the disk and the next collects. `committed`: to apply,
+    in order. `reads`: answer when applied up to that index. `deadline`: the moment for the next `Alarm`; None: no
+    need.
     """
 
     messages: Tuple[Tuple[Instance, Message], ...]
     write: Optional[Write]
-    messages_after_write: Tuple[Tuple[Instance, Message], ...]
     committed: Tuple[Entry, ...]
     reads: Tuple[Tuple[int, int], ...]
     accepted: Tuple[Accepted, ...]

@@ -1,0 +1,267 @@
+"""Which hook of a node runs next (P5): one lane for leader, follower, start and stop.
+
+Owns the order: one at a time, level-triggered, a new term passes through `follower`, a lost lease ends a running
+`leader` hook. Pure: `step(now, event)` gives effects. Leaves to its caller how it knows what holds, the look at the
+lease at the instant a `leader` hook starts (answered with `NotStarted`), and running, ending and timing the process.
+"""
+
+from __future__ import annotations
+
+from typing import List, Mapping, NamedTuple, Optional, Tuple, Union
+
+from raftctl.base.errors import require
+
+# What holds of this node: it is LEADER with its lease; another is known to lead; neither is known.
+LEADS = "leads"
+FOLLOWS = "follows"
+UNKNOWN = "unknown"
+
+LEADER_HOOK = "leader"
+FOLLOWER_HOOK = "follower"
+START_HOOK = "start"
+STOP_HOOK = "stop"
+
+# (leader or follower hook that ran last, what holds now) → the hook that is due. UNKNOWN after nothing ran is the
+# time before the first election: `follower` has to wait until it is known that another leads.
+NEXT_HOOK = {
+    (None, LEADS): LEADER_HOOK, (LEADER_HOOK, LEADS): None, (FOLLOWER_HOOK, LEADS): LEADER_HOOK,
+    (None, FOLLOWS): FOLLOWER_HOOK, (LEADER_HOOK, FOLLOWS): FOLLOWER_HOOK, (FOLLOWER_HOOK, FOLLOWS): None,
+    (None, UNKNOWN): None, (LEADER_HOOK, UNKNOWN): FOLLOWER_HOOK, (FOLLOWER_HOOK, UNKNOWN): None,
+}
+
+RETRY_DELAY_NS = 1_000_000_000
+
+
+class Facts(NamedTuple):
+    """What a hook is told (design §7). `state` and `previous` are those that users see."""
+
+    state: str = "UNINITIALIZED"
+    previous: str = "UNINITIALIZED"
+    term: int = 0
+    leader: Optional[str] = None
+    reason: str = ""
+    members: Tuple[str, ...] = ()
+
+
+class Holds(NamedTuple):
+    """This holds now. `what` is LEADS, FOLLOWS or UNKNOWN; repeating it is harmless."""
+
+    what: str
+    facts: Facts
+
+
+class Ready(NamedTuple):
+    """A node process is ready: `start` is due."""
+
+
+class Outgoing(NamedTuple):
+    """Nothing incoming runs any more: `follower` if this node led, and `stop` as well where the stop is `orderly`.
+
+    Answered with `OutgoingDone`, once. `Ready` ends it (a node that began anew); an orderly one is for good.
+    """
+
+    orderly: bool
+
+
+class Ended(NamedTuple):
+    """The hook that ran has ended (or could not be run)."""
+
+    succeeded: bool
+
+
+class NotStarted(NamedTuple):
+    """The `leader` hook was not started: the lease was over at that instant; `facts` say so."""
+
+    facts: Facts
+
+
+class SkipStop(NamedTuple):
+    """The user is in a hurry: a `stop` hook that has not begun is left out. `follower` never is."""
+
+
+class Wake(NamedTuple):
+    """The moment of `WakeAt` may have come."""
+
+
+Event = Union[Holds, Ready, Outgoing, Ended, NotStarted, SkipStop, Wake]
+
+
+class Run(NamedTuple):
+    """Run this hook now; for `leader` only if the lease holds at that instant."""
+
+    hook: str
+    facts: Facts
+    attempt: int
+
+
+class EndRunning(NamedTuple):
+    """End the running `leader` hook and its process group: TERM, grace, KILL. `Ended` is still due."""
+
+    reason: str
+
+
+class WakeAt(NamedTuple):
+    """Step with `Wake` at this moment, if nothing came before."""
+
+    at_ns: int
+
+
+class OutgoingDone(NamedTuple):
+    """No hook runs, and none that `Outgoing` asked for is due."""
+
+
+Effect = Union[Run, EndRunning, WakeAt, OutgoingDone]
+
+
+class Plan:
+    """The lane of one node, over all its processes. One thread; `now` is ns of any one steady clock."""
+
+    def __init__(self, retries: Mapping[str, int]) -> None:
+        """`retries`: configured hook → how often it runs again after it failed."""
+        self._retries = dict(retries)
+        self._holds = UNKNOWN
+        self._facts = Facts()
+        # What was last known while this node did not lead: told to the `follower` between two terms of its own.
+        self._between: Optional[Facts] = None
+        self._last: Optional[str] = None
+        self._last_term = 0
+        self._running: Optional[str] = None
+        self._ending = False
+        self._retry: Optional[Tuple[str, int]] = None
+        self._attempt = 1
+        self._start_due = False
+        self._stop_due = False
+        self._outgoing: Optional[Outgoing] = None
+        self._reported = False
+
+    @property
+    def running(self) -> Optional[str]:
+        """The hook that runs now."""
+        return self._running
+
+    @property
+    def last(self) -> Optional[str]:
+        """Which of `leader` and `follower` ran, or began to, last."""
+        return self._last
+
+    def step(self, now: int, event: Event) -> List[Effect]:
+        """Take in `event` and return what must happen now, in order."""
+        _RECEIVE[type(event)](self, now, event)
+        return self._advance(now)
+
+    def _receive_holds(self, now: int, event: Holds) -> None:
+        self._holds = event.what if self._outgoing is None or event.what != LEADS else UNKNOWN
+        self._facts = event.facts
+        if event.what != LEADS:
+            self._between = event.facts
+
+    def _receive_ready(self, now: int, event: Ready) -> None:
+        if self._outgoing and self._outgoing.orderly:
+            return
+        self._outgoing = None
+        self._start_due = True
+
+    def _receive_outgoing(self, now: int, event: Outgoing) -> None:
+        if self._outgoing and self._outgoing.orderly:
+            return
+        self._stop_due = event.orderly and not self._start_due
+        self._outgoing, self._reported = event, False
+        self._start_due = False
+        if self._holds == LEADS:
+            self._holds = UNKNOWN
+
+    def _receive_ended(self, now: int, event: Ended) -> None:
+        hook, self._running = self._running, None
+        require(hook is not None, "a hook ended that did not run")
+        if not event.succeeded and not self._ending and self._attempt <= self._retries.get(hook, 0):
+            self._retry = (hook, now + RETRY_DELAY_NS)
+            self._attempt += 1
+        self._ending = False
+
+    def _receive_not_started(self, now: int, event: NotStarted) -> None:
+        require(self._running == LEADER_HOOK, "not started", self._running)
+        self._running, self._last, self._last_term = None, FOLLOWER_HOOK, 0
+        self._holds, self._facts = UNKNOWN, event.facts
+
+    def _receive_skip_stop(self, now: int, event: SkipStop) -> None:
+        self._stop_due = False
+
+    def _receive_wake(self, now: int, event: Wake) -> None:
+        pass
+
+    def _advance(self, now: int) -> List[Effect]:
+        if self._running:
+            return self._look_at_running()
+        while True:
+            hook, attempt = self._choose(now)
+            if hook is None:
+                return self._at_rest()
+            facts = self._facts_for(hook)
+            self._begin(hook, attempt)
+            if hook in self._retries:
+                self._running = hook
+                return [Run(hook, facts, attempt)]
+
+    def _look_at_running(self) -> List[Effect]:
+        if self._running != LEADER_HOOK or self._ending or self._due() is None:
+            return []
+        self._ending = True
+        return [EndRunning(self._facts.reason)]
+
+    def _due(self) -> Optional[str]:
+        """Return which of `leader` and `follower` has to run for what holds."""
+        if self._last == LEADER_HOOK and self._holds == LEADS and self._last_term != self._facts.term:
+            return FOLLOWER_HOOK
+        return NEXT_HOOK[self._last, self._holds]
+
+    def _choose(self, now: int) -> Tuple[Optional[str], int]:
+        if self._start_due:
+            return START_HOOK, 1
+        due = self._due()
+        if due:
+            return due, 1
+        if self._retry:
+            hook, at_ns = self._retry
+            if self._outgoing and hook in (LEADER_HOOK, START_HOOK):
+                self._retry = None
+            else:
+                return (hook, self._attempt) if now >= at_ns else (None, 0)
+        return (STOP_HOOK, 1) if self._stop_due else (None, 0)
+
+    def _facts_for(self, hook: str) -> Facts:
+        if hook != FOLLOWER_HOOK or self._holds != LEADS:
+            return self._facts
+        if self._between and self._between.term > self._last_term:
+            return self._between
+        term = self._facts.term
+        reason = f"led in term {self._last_term} and leads anew in term {term}"
+        return self._facts._replace(state="CANDIDATE", previous="LEADER", leader=None, reason=reason)
+
+    def _begin(self, hook: str, attempt: int) -> None:
+        self._retry, self._attempt = None, attempt
+        if hook == START_HOOK:
+            self._start_due = False
+        elif hook == STOP_HOOK:
+            self._stop_due = False
+        else:
+            self._last = hook
+            self._last_term = self._facts.term
+
+    def _at_rest(self) -> List[Effect]:
+        if self._retry:
+            return [WakeAt(self._retry[1])]
+        if self._outgoing is None or self._reported:
+            return []
+        self._reported = True
+        return [OutgoingDone()]
+
+
+_RECEIVE = {
+    Holds: Plan._receive_holds,
+    Ready: Plan._receive_ready,
+    Outgoing: Plan._receive_outgoing,
+    Ended: Plan._receive_ended,
+    NotStarted: Plan._receive_not_started,
+    SkipStop: Plan._receive_skip_stop,
+    Wake: Plan._receive_wake,
+}

@@ -1,0 +1,179 @@
+"""The core: one input in, what must happen out. Dispatches only; each rule has its own module beside this one."""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, Optional, Tuple
+
+from raftctl.base.errors import require
+from raftctl.base.instants import Instant, later
+from raftctl.raft import configuration as configurations
+from raftctl.raft import election, following, leadership, lease, membership, release, replication
+from raftctl.raft.inputs import (FOLLOWER, LEADER, Accepted, Alarm, ChangeAsked, Founded, Input, LinkDown, LinkUp,
+                                 Persisted, Proposed, ReadAsked, Ready, Received, Resigned, Restored, Stopping, Timing,
+                                 View)
+from raftctl.raft.messages import (CONFIGURATION, Append, AppendReply, Entry, Instance, PreVote, PreVoteReply, Release,
+                                   Vote, VoteReply)
+from raftctl.raft.progress import Progress
+from raftctl.raft.state import NEVER, State
+
+# Body bytes that a leader may have uncommitted; beyond it clients are told "busy" before anything is proposed.
+UNCOMMITTED_LIMIT = 64 << 20
+
+
+class Core:
+    """One node's Raft. Steps and questions come from one thread; `now` never falls on either clock."""
+
+    def __init__(self, own: Instance, incarnation: int, timing: Timing, restored: Restored, now: Instant,
+                 random: Callable[[], float]) -> None:
+        """`random` returns floats in [0, 1). A restored promise begins a start vow at `now` (P2)."""
+        self._state = State(own, incarnation, timing, restored, now, random)
+        self._state.set_election_deadline(now)
+        self._uncommitted_bytes = 0
+
+    def step(self, now: Instant, given: Input) -> None:
+        """Take one input. What it causes is in the next `ready`."""
+        _STEPS[type(given)](self, now, given)
+
+    def ready(self, now: Instant) -> Ready:
+        """Return what must happen, once: a second call returns only what came since."""
+        state = self._state
+        if state.role == LEADER:
+            replication.flush(state, now)
+        write = state.take_write()
+        committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
+        state.handed_out += len(committed)
+        self._uncommitted_bytes -= sum(len(entry.body) for entry in committed) if state.role == LEADER else 0
+        ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads), tuple(state.accepted),
+                      tuple(state.refused), tuple(state.decisions), self._deadline(now), self.view())
+        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.decisions):
+            taken.clear()
+        return ready
+
+    def view(self) -> View:
+        state = self._state
+        lease_end = state.lease_end if state.shows_leader else NEVER
+        return View(state.role, state.term, state.leader, lease_end, state.commit_index, state.log.last_index,
+                    state.configuration)
+
+    @property
+    def progress(self) -> Dict[Instance, Progress]:
+        """What this leader knows of each peer (empty on others). To read, not to change."""
+        return self._state.progress
+
+    @property
+    def founding_entry(self) -> Optional[Entry]:
+        """Entry 1 of the log: the configuration that the cluster was founded with."""
+        return self._state.log.entry(1) if self._state.log.last_index else None
+
+    @property
+    def last(self) -> Tuple[int, int]:
+        """(term, index) of the last entry, and so how new the log is."""
+        return self._state.log.last
+
+    @property
+    def can_take(self) -> bool:
+        """May a proposal be appended now, or has this leader too much uncommitted already?"""
+        return self._uncommitted_bytes < UNCOMMITTED_LIMIT
+
+    @property
+    def may_change(self) -> bool:
+        """Is this a leader whose own term is committed and that has no configuration change pending?"""
+        state = self._state
+        return (state.role == LEADER and not state.stopping and state.commit_index >= state.term_start
+                and state.configuration_index <= state.commit_index)
+
+    def _deadline(self, now: Instant) -> Optional[Instant]:
+        state = self._state
+        if state.role == LEADER:
+            due = state.rounds.sent_at(state.rounds.current).plus(state.timing.heartbeat)
+            return state.lease_end if state.shows_leader and state.lease_end < due else due
+        if not state.is_voter or state.stopping:
+            return None
+        return later(state.election_deadline, state.vow.end)
+
+    # --- one method an input
+
+    def _received(self, now: Instant, given: Received) -> None:
+        message = given.message
+        if isinstance(message, Append):
+            following.receive_append(self._state, now, given.peer, given.generation, message)
+            return
+        if isinstance(message, Release):
+            release.receive_release(self._state, now, message)
+            return
+        _RECEIVERS[type(message)](self._state, now, given.peer, message)
+
+    def _proposed(self, now: Instant, given: Proposed) -> None:
+        state = self._state
+        if state.role != LEADER or state.resigned_term >= state.term:
+            state.refuse(given.request, "no_leader")
+            return
+        if not self.can_take:
+            state.refuse(given.request, "busy")
+            return
+        index = state.log.last_index + 1
+        self._uncommitted_bytes += len(given.body)
+        state.append(Entry(state.term, index, given.kind, given.body))
+        state.accepted.append(Accepted(given.request, state.term, index))
+
+    def _change_asked(self, now: Instant, given: ChangeAsked) -> None:
+        membership.ask_change(self._state, now, given.request, given.wanted)
+
+    def _read_asked(self, now: Instant, given: ReadAsked) -> None:
+        if self._state.role != LEADER:
+            self._state.refuse(given.request, "no_leader")
+            return
+        self._state.reads.ask(given.request)
+
+    def _alarm(self, now: Instant, given: Alarm) -> None:
+        if self._state.role == LEADER:
+            leadership.leader_alarm(self._state, now)
+        else:
+            election.election_alarm(self._state, now)
+
+    def _persisted(self, now: Instant, given: Persisted) -> None:
+        state = self._state
+        state.persisted(given.number)
+        if state.role == LEADER:
+            replication.advance_commit(state)
+            lease.renew(state, now)
+        elif state.role == FOLLOWER:
+            following.acknowledge(state)
+        else:
+            election.count_votes(state, now)
+
+    def _link_up(self, now: Instant, given: LinkUp) -> None:
+        replication.link_up(self._state, given.peer, given.generation)
+
+    def _link_down(self, now: Instant, given: LinkDown) -> None:
+        self._state.links.pop(given.peer, None)
+
+    def _founded(self, now: Instant, given: Founded) -> None:
+        state = self._state
+        require(not state.log.last_index, "founding on a log that is not empty", state.log.last)
+        state.set_hard(term=max(state.term, 1))
+        state.append(Entry(1, 1, CONFIGURATION, configurations.encode(given.configuration)))
+        # Every founder holds these very bytes before anybody may win (§6): committed by unanimity.
+        state.commit_index = 1
+        state.hurry_end = now.plus(state.timing.election_min)
+        state.decide(f"founded with {len(given.configuration.members)} members",
+                     "campaigns" if given.campaign else "waits for its author")
+        if given.campaign:
+            state.election_deadline = now
+
+    def _stopping(self, now: Instant, given: Stopping) -> None:
+        leadership.stop(self._state, now)
+
+    def _resigned(self, now: Instant, given: Resigned) -> None:
+        leadership.resign(self._state, now)
+
+
+_STEPS = {
+    Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked, ReadAsked: Core._read_asked,
+    Alarm: Core._alarm, Persisted: Core._persisted, LinkUp: Core._link_up, LinkDown: Core._link_down,
+    Founded: Core._founded, Stopping: Core._stopping, Resigned: Core._resigned,
+}
+_RECEIVERS = {
+    PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply, Vote: election.receive_vote,
+    VoteReply: election.receive_vote_reply, AppendReply: replication.receive_append_reply,
+}

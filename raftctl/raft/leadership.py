@@ -1,0 +1,66 @@
+"""Being leader: begin with a no-op, keep a lease, resign (Raft §5.2, §8; dissertation §6.2, §6.4; P2, P4).
+
+The lease itself is in `lease.py`, what goes to the peers in `replication.py`.
+"""
+
+from __future__ import annotations
+
+from raftctl.base.instants import Instant
+from raftctl.raft import lease, replication
+from raftctl.raft.inputs import LEADER
+from raftctl.raft.messages import NOOP, Entry, Release
+from raftctl.raft.reads import Reads
+from raftctl.raft.rounds import Rounds
+from raftctl.raft.state import MS, NEVER, State
+
+
+def begin(state: State, now: Instant, votes: int) -> None:
+    """Lead in the present term. The no-op lets entries of earlier terms be committed (Raft §8)."""
+    total = len(state.configuration.voters)
+    state.role, state.leader, state.ballots = LEADER, state.own, {}
+    state.rounds, state.reads, state.progress = Rounds(), Reads(), {}
+    state.lease_end = state.heard_since = now
+    state.term_start = state.log.last_index + 1
+    state.append(Entry(state.term, state.term_start, NOOP, b""))
+    # Whom this node vowed to before is deposed by the votes: no promise is open any more (P2, start vow).
+    state.set_hard(promise=0)
+    state.decide(f"votes {votes}/{total}", f"leader term {state.term}, appends no-op {state.log.last}")
+    replication.add_progress(state)
+    replication.begin_round(state, now)
+
+
+def leader_alarm(state: State, now: Instant) -> None:
+    """Step down after election max without a lease, else send the heartbeat that is due (CheckQuorum, P2)."""
+    lease.show(state, now)
+    if now.reached(state.lease_end.plus(state.timing.election_max)):
+        # Heartbeats without a lease would renew vows for ever where only the way out works.
+        silence = ", ".join(_last_heard(state, now, peer) for peer in state.progress)
+        state.decide(f"no quorum for {state.timing.election_max // MS} ms ({silence})", "follower")
+        state.become_follower(now, state.term, None)
+        return
+    if now.reached(state.rounds.sent_at(state.rounds.current).plus(state.timing.heartbeat)):
+        replication.begin_round(state, now)
+        lease.renew(state, now)
+
+
+def _last_heard(state: State, now: Instant, peer: str) -> str:
+    last = state.progress[peer].last_ack
+    return f"{state.name(peer)} " + (f"acked {now.since(last) // MS} ms ago" if last else "never acked")
+
+
+def stop(state: State, now: Instant) -> None:
+    """Show no LEADER and campaign no more; a leader's heartbeats go on until it resigns (pitfall 9.7)."""
+    state.stopping = True
+    lease.show(state, now)
+
+
+def resign(state: State, now: Instant) -> None:
+    """Give the vows back, irrevocably in this term: RELEASE to all, then no word more as leader (P4)."""
+    if state.role != LEADER:
+        return
+    state.resigned_term = state.term
+    state.decide("outgoing work has ended", f"releases term {state.term}")
+    for peer in state.peers:
+        state.send_now(peer, Release(state.own, state.incarnation, state.term))
+    state.become_follower(now, state.term, None)
+    state.lease_end = NEVER

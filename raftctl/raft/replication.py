@@ -1,0 +1,102 @@
+"""The leader's side of AppendEntries: who gets what, and what a quorum has (Raft §5.3, §5.4.2)."""
+
+from __future__ import annotations
+
+from raftctl.base.instants import Instant
+from raftctl.raft import lease
+from raftctl.raft.configuration import quorum_index
+from raftctl.raft.inputs import LEADER
+from raftctl.raft.messages import Append, AppendReply, Instance
+from raftctl.raft.progress import Progress
+from raftctl.raft.state import State
+
+# Body bytes of one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
+CHUNK_BYTES = 64 * 1024
+
+
+def add_progress(state: State) -> None:
+    """Give every peer of the newest configuration a progress, and drop those of others."""
+    peers = state.peers
+    state.progress = {peer: state.progress.get(peer) or Progress(state.log.last_index) for peer in peers}
+
+
+def begin_round(state: State, now: Instant) -> None:
+    """Send every linked peer something: a heartbeat, or what it lacks. Reads that came before are bound to it."""
+    number = state.rounds.begin(now)
+    if state.commit_index >= state.term_start:
+        state.reads.join_round(number, state.commit_index)
+    for peer, progress in state.progress.items():
+        if peer in state.links:
+            _send_append(state, peer, progress, with_entries=progress.may_send)
+
+
+def flush(state: State, now: Instant) -> None:
+    """Send what was appended since; called once a turn, so that many proposals travel in one append."""
+    if state.reads.wait_for_round and state.commit_index >= state.term_start:
+        begin_round(state, now)
+        lease.renew(state, now)       # a cluster of one has its quorum at once
+    for peer, progress in state.progress.items():
+        while peer in state.links and progress.may_send and progress.next_index <= state.log.last_index:
+            _send_append(state, peer, progress, with_entries=True)
+
+
+def _send_append(state: State, peer: Instance, progress: Progress, *, with_entries: bool) -> None:
+    previous = min(progress.next_index - 1, state.log.last_index)
+    entries = state.log.chunk(previous, CHUNK_BYTES) if with_entries else ()
+    state.send_now(peer, Append(state.term, state.incarnation, state.timing.election_min, state.rounds.current,
+                                state.log.position(previous), state.commit_index, entries))
+    if with_entries and (entries or progress.probing):
+        progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
+
+
+def link_up(state: State, peer: Instance, generation: int) -> None:
+    """A new connection: acks of the old one count no more, what it carried is lost (P2)."""
+    state.links[peer] = generation
+    progress = state.progress.get(peer)
+    if state.role == LEADER and progress:
+        progress.restart()
+        _send_append(state, peer, progress, with_entries=True)
+
+
+def receive_append_reply(state: State, now: Instant, peer: Instance, message: AppendReply) -> None:
+    """Count an answer of the present term and connection (P2, pitfall 1.2)."""
+    if message.term > state.term:
+        state.decide(f"{state.name(peer)} is in term {message.term}", "follower")
+        state.become_follower(now, message.term, None)
+        return
+    progress = state.progress.get(peer)
+    if state.role != LEADER or progress is None or message.term < state.term:
+        return
+    if message.generation != state.links.get(peer):
+        state.decide(f"ack of {state.name(peer)} from connection {message.generation}", "counts nothing")
+        return
+    progress.last_ack = now
+    progress.acked_round = max(progress.acked_round, min(message.round, state.rounds.current))
+    if message.accepted:
+        if progress.accepted(min(message.match, state.log.last_index)):
+            advance_commit(state)
+    else:
+        _back_up(state, peer, progress, message)
+    lease.renew(state, now)
+
+
+def _back_up(state: State, peer: Instance, progress: Progress, message: AppendReply) -> None:
+    # Fast back-up by whole terms (Raft §5.3): the last entry of ours that is not newer than the peer's hint.
+    agreed = state.log.last_not_newer(message.hint.index, message.hint.term)
+    if agreed + 1 >= progress.next_index and not progress.probing:
+        return                                   # an answer to an append sent before the last back-up
+    state.decide(f"{state.name(peer)} refused, its log could agree at {message.hint}", f"probes it at {agreed}")
+    progress.rejected(agreed + 1)
+    _send_append(state, peer, progress, with_entries=True)
+
+
+def advance_commit(state: State) -> None:
+    """Commit what a quorum has on disk, the leader's own disk included, if it is of this term (Raft §5.4.2)."""
+    held = {peer: progress.match_index for peer, progress in state.progress.items()}
+    held[state.own] = state.durable_index
+    index = quorum_index(held, state.configuration.voters)
+    if index <= state.commit_index or state.log.term_at(index) != state.term:
+        return
+    if state.commit_index < state.term_start:
+        state.decide(f"{state.log.position(index)} on a quorum", f"commits {index}")
+    state.commit_index = index

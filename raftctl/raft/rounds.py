@@ -1,0 +1,31 @@
+"""Rounds of a leader's words, and when each was first sent: what lease and reads are counted by (P2, pitfall 8.1)."""
+
+from __future__ import annotations
+
+from typing import Dict
+
+from raftctl.base.instants import Instant
+
+
+class Rounds:
+    """Numbered from 1 within one leadership. An ack of round N proves that the peer vowed after N was sent."""
+
+    def __init__(self) -> None:
+        self.current = 0
+        self._sent: Dict[int, Instant] = {}
+
+    def begin(self, now: Instant) -> int:
+        """Return the number of a new round, sent first at `now`."""
+        self.current += 1
+        self._sent[self.current] = now
+        return self.current
+
+    def sent_at(self, number: int) -> Instant:
+        return self._sent[number]
+
+    def forget_before(self, number: int) -> None:
+        """Drop what can't count any more: rounds before the newest one that a quorum acknowledged."""
+        for old in list(self._sent):
+            if old >= number:
+                return
+            del self._sent[old]

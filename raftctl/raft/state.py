@@ -1,0 +1,244 @@
+"""What the core remembers, and the few acts on it that every rule uses: terms, sending, the disk's completions.
+
+The rules live beside it, one idea a module; `core.py` dispatches to them. Nothing here reads a clock: `now` is the
+instant of the step.
+"""
+
+from __future__ import annotations
+
+from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from raftctl.base.errors import require
+from raftctl.base.instants import Instant
+from raftctl.raft import configuration as configurations
+from raftctl.raft.configuration import NOBODY, Configuration
+from raftctl.raft.inputs import FOLLOWER, Accepted, Decision, Refusal, Restored, Timing
+from raftctl.raft.log import Log
+from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Write
+from raftctl.raft.progress import Progress
+from raftctl.raft.reads import Reads
+from raftctl.raft.rounds import Rounds
+
+NEVER = Instant(0, 0)
+MS = 1_000_000
+
+
+class Vow(NamedTuple):
+    """P2: until both clocks reached `end`, no vote, no pre-vote, no candidacy, no term from a vote request.
+
+    Owed to the leader `to` of that incarnation and term; None where a start can't know to whom (start vow).
+    """
+
+    to: Optional[Instance]
+    incarnation: int
+    term: int
+    end: Instant
+
+
+class Acknowledgement(NamedTuple):
+    """What this follower owes its leader: the round to echo, and how far the leader's words proved our log equal."""
+
+    leader: Instance
+    generation: int
+    round: int
+    proved: int
+
+
+class _AtDisk(NamedTuple):
+    number: int
+    last_index: int
+
+
+class State:
+    """All mutable state of one core. Owned by the thread that steps the core."""
+
+    def __init__(self, own: Instance, incarnation: int, timing: Timing, restored: Restored, now: Instant,
+                 random: Callable[[], float]) -> None:
+        self.own, self.incarnation, self.timing, self.random = own, incarnation, timing, random
+        self.log = Log(restored.entries)
+        self.hard = restored.hard_state
+        self.configuration, self.configuration_index = self._find_configuration()
+        self.role = FOLLOWER
+        self.leader: Optional[Instance] = None
+        self.stopping = False
+        self.links: Dict[Instance, int] = {}             # peer → generation of our own connection
+        self.released: Dict[Instance, Tuple[int, int]] = {}   # instance → (incarnation, term) proven dead (P4)
+
+        self.commit_index = 0
+        self.handed_out = 0                              # committed entries given to the store
+        self.durable_index = self.log.last_index
+        self.submitted_index = self.log.last_index       # entries that a write took along
+        self.hard_dirty = False
+        self.hard_number = 0                             # the write that carries the present hard state
+        self.write_number = self.persisted_number = 0
+        self.at_disk: Optional[_AtDisk] = None
+        self._held: List[Tuple[int, Instance, Message]] = []
+
+        self.vow = Vow(None, 0, 0, now.plus(self.hard.promise))
+        self.heard_since = now
+        self.election_deadline = now
+        self.election_was_late = False
+        self.hurry_end = NEVER                           # until then a candidacy is tried again in 10–30 ms (P4)
+        self.ballots: Dict[Instance, bool] = {}          # answers to the present (pre-)candidacy
+        self.owed: Optional[Acknowledgement] = None
+
+        self.progress: Dict[Instance, Progress] = {}     # leader only, and so the rest
+        self.rounds = Rounds()
+        self.reads = Reads()
+        self.term_start = 0                              # index of the no-op of this leadership
+        self.lease_end = now
+        self.shows_leader = False
+        self.resigned_term = 0                           # RELEASE was emitted in this term: never leased in it again
+
+        self.messages: List[Tuple[Instance, Message]] = []
+        self.decisions: List[Decision] = []
+        self.accepted: List[Accepted] = []
+        self.refused: List[Refusal] = []
+        self.confirmed_reads: List[Tuple[int, int]] = []
+
+    # --- names and configuration
+
+    @property
+    def term(self) -> int:
+        return self.hard.term
+
+    @property
+    def is_voter(self) -> bool:
+        return self.configuration.is_voter(self.own)
+
+    @property
+    def peers(self) -> Tuple[Instance, ...]:
+        return tuple(member.instance for member in self.configuration.members if member.instance != self.own)
+
+    def name(self, instance: Optional[Instance]) -> str:
+        """Return how people know a member: its address without the scheme, else the head of its instance id."""
+        member = self.configuration.find(instance) if instance else None
+        if member is None:
+            return instance[:8] if instance else "nobody"
+        return member.address.replace("tcp://", "")
+
+    def decide(self, cause: str, effect: str) -> None:
+        self.decisions.append(Decision(cause, effect))
+
+    def refuse(self, request: int, code: str) -> None:
+        self.refused.append(Refusal(request, code))
+
+    def _find_configuration(self) -> Tuple[Configuration, int]:
+        # The newest in the log rules, committed or not (dissertation §4.1); after a truncation the one before it.
+        for index in range(self.log.last_index, 0, -1):
+            entry = self.log.entry(index)
+            if entry.kind == CONFIGURATION:
+                return configurations.decode(entry.body), index
+        return NOBODY, 0
+
+    # --- the log
+
+    def append(self, entry: Entry) -> None:
+        """Add one entry behind the log; a configuration takes effect at once."""
+        self.log.append(entry)
+        if entry.kind == CONFIGURATION:
+            self.configuration, self.configuration_index = configurations.decode(entry.body), entry.index
+
+    def truncate_from(self, index: int) -> None:
+        """Forget a suffix that conflicts with the leader's log; never a committed entry (Raft §5.3, pitfall 2.2)."""
+        require(index > self.commit_index, "truncation of committed entries", index, self.commit_index)
+        self.log.truncate_from(index)
+        self.durable_index = min(self.durable_index, index - 1)
+        self.submitted_index = min(self.submitted_index, index - 1)
+        if self.at_disk and self.at_disk.last_index >= index:
+            # The late answer for replaced entries must mean nothing (pitfall 2.3).
+            self.at_disk = self.at_disk._replace(last_index=index - 1)
+        if self.configuration_index >= index:
+            self.configuration, self.configuration_index = self._find_configuration()
+
+    # --- hard state and the disk
+
+    def set_hard(self, **changes: object) -> None:
+        """Change term, vote or promise; what is sent by `send` from now on waits until that is durable."""
+        changed = self.hard._replace(**changes)  # type: ignore[arg-type]
+        if changed != self.hard:
+            require(changed.term >= self.hard.term, "term falls", self.hard, changed)
+            self.hard = changed
+            self.hard_dirty = True
+
+    @property
+    def hard_is_durable(self) -> bool:
+        return not self.hard_dirty and self.persisted_number >= self.hard_number
+
+    def take_write(self) -> Optional[Write]:
+        """Return the next batch for the disk: None while one is there, or where there is nothing to write."""
+        last = self.log.last_index
+        if self.at_disk is not None or not (self.hard_dirty or self.submitted_index < last):
+            return None
+        self.write_number += 1
+        entries = self.log.between(self.submitted_index, last)
+        hard = self.hard if self.hard_dirty else None
+        if hard is not None:
+            self.hard_number = self.write_number
+        self.hard_dirty, self.submitted_index = False, last
+        self.at_disk = _AtDisk(self.write_number, last)
+        return Write(self.write_number, hard, entries)
+
+    def persisted(self, number: int) -> None:
+        """Note that write `number` is durable, and let go what waited for it."""
+        require(self.at_disk is not None and self.at_disk.number == number, "unexpected end of a write", number)
+        self.durable_index = max(self.durable_index, self.at_disk.last_index)  # type: ignore[union-attr]
+        self.at_disk, self.persisted_number = None, number
+        self.messages += [(peer, message) for need, peer, message in self._held if need <= number]
+        self._held = [item for item in self._held if item[0] > number]
+
+    # --- messages
+
+    def send_now(self, peer: Instance, message: Message) -> None:
+        """Send what promises nothing that is not yet durable."""
+        self.messages.append((peer, message))
+
+    def send(self, peer: Instance, message: Message) -> None:
+        """Send as soon as the present hard state is durable (P3)."""
+        if self.hard_is_durable:
+            self.messages.append((peer, message))
+            return
+        need = self.write_number + 1 if self.hard_dirty else self.hard_number
+        self._held.append((need, peer, message))
+
+    # --- terms and vows
+
+    def is_vowed(self, now: Instant) -> bool:
+        """Does P2 forbid this node a vote now: by a vow, or as the holder of the lease?"""
+        return not now.reached(self.vow.end) or self.holds_lease(now)
+
+    def holds_lease(self, now: Instant) -> bool:
+        return self.lease_end != NEVER and now.within(self.lease_end)
+
+    def set_election_deadline(self, now: Instant) -> None:
+        """Draw the randomized election timeout anew (Raft §5.2)."""
+        least, most = self.timing.election_min, self.timing.election_max
+        self.election_deadline = now.plus(least + int(self.random() * (most - least)))
+        self.election_was_late = False
+
+    def hurry_election(self, now: Instant, least_ms: int, most_ms: int) -> None:
+        """Campaign in `least_ms` to `most_ms`, unless it would be earlier anyway."""
+        wait = least_ms * MS + int(self.random() * (most_ms - least_ms) * MS)
+        if now.until(self.election_deadline) > wait:
+            self.election_deadline = now.plus(wait)
+            self.election_was_late = False
+
+    def become_follower(self, now: Instant, term: int, leader: Optional[Instance]) -> None:
+        """Follow in `term` (Raft §5.1): a leadership ends, a newer term has no vote yet."""
+        if term > self.term:
+            self.set_hard(term=term, vote=None)
+        if self.role != FOLLOWER:
+            self._leave_role(now)
+        if leader != self.leader or leader is None:
+            self.owed = None
+        self.leader = leader
+
+    def _leave_role(self, now: Instant) -> None:
+        self.role = FOLLOWER
+        self.ballots = {}
+        self.lease_end = NEVER
+        self.shows_leader = False
+        self.progress = {}
+        for request in self.reads.drop():
+            self.refuse(request, "no_leader")
+        self.set_election_deadline(now)
