@@ -76,7 +76,7 @@ class NotStarted(NamedTuple):
 
 
 class SkipStop(NamedTuple):
-    """The user is in a hurry: a `stop` hook that has not begun is left out. `follower` never is."""
+    """The user is in a hurry: no `stop` hook that has not begun, no further tries. `follower` is never left out."""
 
 
 class Wake(NamedTuple):
@@ -124,12 +124,15 @@ class Plan:
         # What was last known while this node did not lead: told to the `follower` between two terms of its own.
         self._between: Optional[Facts] = None
         self._last: Optional[str] = None
+        # The term of that hook; 0 where it was cut short, so that no term is the same.
         self._last_term = 0
+        self._before: Tuple[Optional[str], int] = (None, 0)
         self._running: Optional[str] = None
         self._ending = False
         self._retry: Optional[Tuple[str, int]] = None
         self._attempt = 1
         self._start_due = False
+        self._started = False
         self._stop_due = False
         self._outgoing: Optional[Outgoing] = None
         self._reported = False
@@ -139,19 +142,15 @@ class Plan:
         """The hook that runs now."""
         return self._running
 
-    @property
-    def last(self) -> Optional[str]:
-        """Which of `leader` and `follower` ran, or began to, last."""
-        return self._last
-
     def step(self, now: int, event: Event) -> List[Effect]:
         """Take in `event` and return what must happen now, in order."""
         _RECEIVE[type(event)](self, now, event)
         return self._advance(now)
 
     def _receive_holds(self, now: int, event: Holds) -> None:
-        self._holds = event.what if self._outgoing is None or event.what != LEADS else UNKNOWN
-        self._facts = event.facts
+        if self._outgoing and event.what == LEADS:
+            return
+        self._holds, self._facts = event.what, event.facts
         if event.what != LEADS:
             self._between = event.facts
 
@@ -164,11 +163,14 @@ class Plan:
     def _receive_outgoing(self, now: int, event: Outgoing) -> None:
         if self._outgoing and self._outgoing.orderly:
             return
-        self._stop_due = event.orderly and not self._start_due
         self._outgoing, self._reported = event, False
         self._start_due = False
+        self._stop_due = event.orderly and self._started
+        if self._retry and self._retry[0] in (LEADER_HOOK, START_HOOK):
+            self._retry = None
         if self._holds == LEADS:
             self._holds = UNKNOWN
+            self._facts = self._facts._replace(state="CANDIDATE", previous="LEADER", leader=None, reason="stopping")
 
     def _receive_ended(self, now: int, event: Ended) -> None:
         hook, self._running = self._running, None
@@ -180,11 +182,13 @@ class Plan:
 
     def _receive_not_started(self, now: int, event: NotStarted) -> None:
         require(self._running == LEADER_HOOK, "not started", self._running)
-        self._running, self._last, self._last_term = None, FOLLOWER_HOOK, 0
+        self._running = None
+        self._last, self._last_term = self._before
         self._holds, self._facts = UNKNOWN, event.facts
 
     def _receive_skip_stop(self, now: int, event: SkipStop) -> None:
         self._stop_due = False
+        self._retry = None
 
     def _receive_wake(self, now: int, event: Wake) -> None:
         pass
@@ -205,7 +209,7 @@ class Plan:
     def _look_at_running(self) -> List[Effect]:
         if self._running != LEADER_HOOK or self._ending or self._due() is None:
             return []
-        self._ending = True
+        self._ending, self._last_term = True, 0
         return [EndRunning(self._facts.reason)]
 
     def _due(self) -> Optional[str]:
@@ -215,17 +219,15 @@ class Plan:
         return NEXT_HOOK[self._last, self._holds]
 
     def _choose(self, now: int) -> Tuple[Optional[str], int]:
+        retry, at_ns = self._retry or (None, 0)
         if self._start_due:
             return START_HOOK, 1
+        # `leader` waits for the tries of `start`; any other retry gives way to what is due by now.
         due = self._due()
-        if due:
+        if due and retry != START_HOOK:
             return due, 1
-        if self._retry:
-            hook, at_ns = self._retry
-            if self._outgoing and hook in (LEADER_HOOK, START_HOOK):
-                self._retry = None
-            else:
-                return (hook, self._attempt) if now >= at_ns else (None, 0)
+        if retry:
+            return (retry, self._attempt) if now >= at_ns else (None, 0)
         return (STOP_HOOK, 1) if self._stop_due else (None, 0)
 
     def _facts_for(self, hook: str) -> Facts:
@@ -240,12 +242,14 @@ class Plan:
     def _begin(self, hook: str, attempt: int) -> None:
         self._retry, self._attempt = None, attempt
         if hook == START_HOOK:
-            self._start_due = False
+            self._start_due, self._started = False, True
         elif hook == STOP_HOOK:
-            self._stop_due = False
+            self._stop_due = self._started = False
         else:
-            self._last = hook
-            self._last_term = self._facts.term
+            self._before = (self._last, self._last_term)
+            self._last, self._last_term = hook, self._facts.term
+            if hook == LEADER_HOOK:
+                self._between = None
 
     def _at_rest(self) -> List[Effect]:
         if self._retry:

@@ -1,31 +1,262 @@
-"""STUB, signatures final: sans-io handshake."""
+"""The handshake of two peers, and the seal on each frame after it. Sans-io: links.py, listen.py and host/release.py
+move the bytes.
+
+    dialler  HELLO ->            says who it is, with a nonce
+             <- HELLO  acceptor  the same
+             PROOF ->            knows the secret; the acceptor judges now
+             <- PROOF            knows it too, and lets the dialler in; the dialler judges now
+
+A proof is HMAC-SHA-256 under the secret over the prover's role and both hellos as sent: nonces, addresses, instances,
+version and "secured" are in them, so a mirrored, replayed or altered hello proves nothing (pitfall 11.2). The first
+secret signs, all verify (rotation). From the secret that signed comes a key for each direction; every frame then has
+a number (counted, not sent) and a MAC. Without secrets the same frames are empty-handed. Refusals for the secret or
+the version say nothing else; all others come after the proof and are signed.
+"""
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple, Optional, Tuple
+import hmac
+import json
+import os
+import struct
+import threading
+from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
-from raftctl.base.errors import PeerFault
-from raftctl.cluster.handshake import Hello, Refusal
+from raftctl.base.errors import PeerFault, require
+from raftctl.base.objects import parse_object
+from raftctl.cluster import handshake
+from raftctl.cluster.handshake import Hello, Refusal, Seen
+from raftctl.net import frames
+from raftctl.net.frames import CLOSED, MAC_SIZE, NEED_DATA, FrameReader
+
+Judge = Callable[[Hello, Hello], Optional[Refusal]]
+
+_PROOF_SIZE = 32
+_LONGEST_MESSAGE = 1000
+_ORDER = struct.Struct(">QB")
+
+# Refusals that a stranger may send: our words, never its own.
+_UNPROVEN = {
+    "secret": "the secret differs, or only one side has one",
+    "version": "the node there speaks another protocol version; bring both to one release",
+}
 
 
 class Refused(PeerFault):
-    code: str
-    message: str
+    """One side does not want the other, for a reason that is no attack: `code` as in `handshake.REFUSAL_CODES`."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+class Sealer:
+    """Writes the frames of one direction. Frames must be sealed in the order in which they are sent."""
+
+    def __init__(self, key: Optional[bytes]) -> None:
+        self._key = key
+        self._number = 0
+
+    def seal(self, kind: int, body: bytes) -> bytes:
+        """Return the wire frame for a body of at most `frames.PART_SIZE` bytes."""
+        if self._key is None:
+            return frames.encode(kind, body)
+        number = self._number
+        self._number = number + 1
+        mac = hmac.digest(self._key, _ORDER.pack(number, kind) + body, "sha256")[:MAC_SIZE]
+        return frames.encode(kind, body + mac)
+
+
+class Opener:
+    """Checks the frames of one direction, each once and in order."""
+
+    def __init__(self, key: Optional[bytes]) -> None:
+        self._key = key
+        self._number = 0
+
+    def open(self, kind: int, body: bytes) -> bytes:
+        """Return the body without its MAC; `PeerFault` for a frame that is not authentic, replayed or lost before."""
+        if self._key is None:
+            return body
+        bare = body[:-MAC_SIZE]
+        mac = hmac.digest(self._key, _ORDER.pack(self._number, kind) + bare, "sha256")[:MAC_SIZE]
+        if not hmac.compare_digest(mac, body[-MAC_SIZE:]):
+            raise PeerFault(f"frame {self._number} is not authentic")
+        self._number += 1
+        return bare
 
 
 class Established(NamedTuple):
+    """The end of a good handshake. `sealer` writes our direction, `opener` reads theirs."""
+
     theirs: Hello
-    sealer: "Sealer"     # .seal(kind, body) -> bytes to write (body ≤ 64 KiB)
-    opener: "Opener"
+    sealer: Sealer
+    opener: Opener
+
+
+class Witness:
+    """`handshake.judge` with the memory of this process (P7): what each instance showed last. Any thread.
+
+    One for all links and listeners of a node, else a copied data directory is seen by half of them only.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._seen: Dict[str, Seen] = {}
+
+    def __call__(self, own: Hello, theirs: Hello) -> Optional[Refusal]:
+        with self._lock:
+            refusal = handshake.judge(own, theirs, self._seen.get)
+            if refusal is None and theirs.role == handshake.PEER:
+                self._seen[theirs.instance] = Seen(theirs.incarnation, theirs.start_id, theirs.term)
+        return refusal
 
 
 class Handshake:
-    """outgoing(): bytes to write now (taken); receive(data) (b"": end of stream) raises PeerFault/Refused, after which outgoing()
-    may still hold the refusal for the other side; result is set when done. It draws the nonce itself."""
+    """One side of a handshake: write what `outgoing` gives, `receive` what comes, until `result` is set.
 
-    result: Optional[Established]
+    `judge(own, theirs)` is asked once, after the proof. `nonce` is for tests; without it a new one is drawn.
+    """
 
-    def __init__(self, dialler: bool, own: Hello, secrets: Tuple[bytes, ...],
-                 judge: Callable[[Hello, Hello], Optional[Refusal]]) -> None: ...
-    def outgoing(self) -> bytes: ...
-    def receive(self, data: bytes) -> None: ...
+    def __init__(
+        self, dialler: bool, own: Hello, secrets: Tuple[bytes, ...], judge: Judge, *, nonce: Optional[bytes] = None
+    ) -> None:
+        fresh = os.urandom(handshake.NONCE_SIZE) if nonce is None else nonce
+        self.own = own._replace(nonce=fresh, secured=bool(secrets))
+        self.result: Optional[Established] = None
+        self._dialler = dialler
+        self._secrets = secrets
+        self._judge = judge
+        self._own_body = handshake.encode_hello(self.own)
+        self._their_body = b""
+        self._theirs: Optional[Hello] = None
+        self._reader = FrameReader(handshake.HELLO_LIMIT)
+        self._out = frames.encode(handshake.HELLO, self._own_body) if dialler else b""
+
+    def outgoing(self) -> bytes:
+        """Return the bytes to be written now, taken: after a `Refused` they tell the other side why."""
+        out, self._out = self._out, b""
+        return out
+
+    def receive(self, data: bytes) -> None:
+        """Take bytes of the other side (empty: it closed). Raises `Refused` or `PeerFault`: then the connection ends."""
+        self._reader.receive(data)
+        while True:
+            event = self._reader.next_event()
+            if event is NEED_DATA:
+                return
+            if event is CLOSED:
+                raise PeerFault("closed during the handshake")
+            if self.result is not None:
+                raise PeerFault("words before the handshake was over")
+            self._step(event)
+
+    def _step(self, frame: frames.Frame) -> None:
+        if frame.kind == handshake.REFUSED:
+            raise self._read_refusal(frame.body)
+        wanted = handshake.HELLO if self._theirs is None else handshake.PROOF
+        if frame.kind != wanted:
+            raise PeerFault(f"frame kind {frame.kind} in the handshake, not {wanted}")
+        if self._theirs is None:
+            self._receive_hello(frame.body)
+        else:
+            self._receive_proof(frame.body)
+
+    def _receive_hello(self, body: bytes) -> None:
+        fields, version = handshake.read_version(body)
+        if not handshake.speaks(version):
+            self._refuse(handshake.refuse_version(version))
+        if fields.get("secured") is not self.own.secured:
+            bare, holder = ("here", "the other side has one") if fields.get("secured") else ("there", "this node has one")
+            self._refuse(Refusal("secret", f"no secret is configured {bare}, {holder}"))
+        theirs = handshake.decode_hello(body)
+        if theirs.nonce == self.own.nonce:
+            raise PeerFault("our own hello came back")
+        self._theirs = theirs
+        self._their_body = body
+        if self._dialler:
+            self._out += frames.encode(handshake.PROOF, self._prove())
+        else:
+            self._out += frames.encode(handshake.HELLO, self._own_body)
+
+    def _receive_proof(self, body: bytes) -> None:
+        theirs = self._theirs
+        require(theirs is not None, "proof without a hello")
+        secret = self._verify(body)
+        if secret is None and self._secrets:
+            self._refuse(Refusal("secret", f"the secret of {theirs.address} differs from this node's"))
+        sealer = Sealer(self._key(self._secrets[0] if self._secrets else None, self._dialler))
+        opener = Opener(self._key(secret, not self._dialler))
+        refusal = self._judge(self.own, theirs)
+        if refusal:
+            self._refuse(refusal, sealer)
+        if not self._dialler:
+            self._out += frames.encode(handshake.PROOF, self._prove())
+        self.result = Established(theirs, sealer, opener)
+
+    def _hmac(self, secret: bytes, use: str, by_dialler: bool, extra: bytes = b"") -> bytes:
+        dialler, acceptor = self._own_body, self._their_body
+        if not self._dialler:
+            dialler, acceptor = acceptor, dialler
+        role = "dialler" if by_dialler else "acceptor"
+        parts = (f"raftctl {use} {role}".encode("ascii"), dialler, acceptor, extra)
+        return hmac.digest(secret, b"".join(struct.pack(">I", len(part)) + part for part in parts), "sha256")
+
+    def _prove(self) -> bytes:
+        return self._hmac(self._secrets[0], "proof", self._dialler) if self._secrets else b""
+
+    def _verify(self, proof: bytes) -> Optional[bytes]:
+        """Return the secret that made the other side's proof, None where it is none of ours."""
+        if not self._secrets:
+            if proof:
+                raise PeerFault("a proof from a side without a secret")
+            return None
+        for secret in self._secrets:
+            if hmac.compare_digest(self._hmac(secret, "proof", not self._dialler), proof):
+                return secret
+        return None
+
+    def _key(self, secret: Optional[bytes], by_dialler: bool) -> Optional[bytes]:
+        return None if secret is None else self._hmac(secret, "key", by_dialler)
+
+    def _refuse(self, refusal: Refusal, sealer: Optional[Sealer] = None) -> None:
+        unproven = refusal.code in _UNPROVEN
+        words = {"code": refusal.code, "message": "" if unproven else refusal.message[:_LONGEST_MESSAGE]}
+        if self._secrets and not unproven:
+            signed = f"{words['code']} {words['message']}".encode("utf-8")
+            words["mac"] = self._hmac(self._secrets[0], "refusal", self._dialler, signed).hex()
+        body = json.dumps(words).encode("ascii")
+        # An acceptor that has let us in reads sealed frames from now on.
+        seal = sealer.seal if sealer and self._dialler else frames.encode
+        self._out += seal(handshake.REFUSED, body)
+        raise Refused(refusal.code, refusal.message)
+
+    def _read_refusal(self, body: bytes) -> PeerFault:
+        code, message, mac = read_refusal(body)
+        if code in _UNPROVEN:
+            return Refused(code, _UNPROVEN[code])
+        if self._theirs is None:
+            return PeerFault("refused before the handshake, without a reason that counts")
+        signed = f"{code} {message}".encode("utf-8")
+        proofs = [self._hmac(secret, "refusal", not self._dialler, signed).hex() for secret in self._secrets]
+        if self._secrets and not any(hmac.compare_digest(proof, mac) for proof in proofs):
+            return PeerFault("refused by somebody without the secret")
+        return Refused(code, printable(message))
+
+
+def read_refusal(body: bytes) -> Tuple[str, str, str]:
+    """Return code, message and MAC (hex) of a REFUSED frame; `PeerFault` where it is malformed."""
+    try:
+        fields = parse_object(body)
+    except ValueError as error:
+        raise PeerFault(f"refusal is malformed: {error}") from None
+    code, message, mac = fields.get("code"), fields.get("message"), fields.get("mac", "")
+    if code not in handshake.REFUSAL_CODES or not isinstance(message, str) or not isinstance(mac, str):
+        raise PeerFault("refusal is malformed")
+    return code, message, mac if mac.isascii() else ""
+
+
+def printable(text: str) -> str:
+    """Return a peer's words fit for one line of a log."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:_LONGEST_MESSAGE])

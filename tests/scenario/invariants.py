@@ -1,0 +1,126 @@
+"""What must hold after every step of every node: Raft's five properties (P1), one lease holder (P2), disk first (P3).
+
+Looks into the cores' logs; a scenario with a faithful trace of a broken rule still fails here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, List, Tuple
+
+from raftctl.raft.configuration import quorum_size
+from raftctl.raft.inputs import LEADER, Ready
+from raftctl.raft.messages import AppendReply, Entry, Message, Position, Vote, VoteReply
+
+if TYPE_CHECKING:
+    from scenario.node import Node
+    from scenario.world import World
+
+
+class Broken(Exception):
+    """An invariant does not hold."""
+
+
+class Invariants:
+    """Remembers what can never change again: leaders of terms, votes, entries by position, committed entries."""
+
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._leaders: Dict[int, str] = {}
+        self._votes: Dict[Tuple[str, int], str] = {}
+        self._entries: Dict[Position, Tuple[Entry, int]] = {}      # position → the entry, the term before it
+        self._committed: List[Entry] = []
+        self._leader_logs: Dict[Tuple[str, int, int], List[Entry]] = {}
+
+    def _require(self, holds: bool, rule: str, node: "Node", detail: object) -> None:
+        if not holds:
+            when = (self._world.now_ns - self._world.trace.origin_ns) / 1_000_000
+            raise Broken(f"at {when:.3f} ms, {node.name}: {rule}: {detail}")
+
+    # --- before a message leaves
+
+    def sending(self, node: "Node", target: str, message: Message) -> None:
+        """P3: votes, candidacies and acks rest on what is durable; one vote a term, restarts included."""
+        durable = node.disk.hard_state
+        if isinstance(message, VoteReply) and message.granted:
+            self._vote(node, message.term, target)
+        elif isinstance(message, Vote):
+            self._vote(node, message.term, node.name)
+        elif isinstance(message, AppendReply):
+            self._require(durable.term >= message.term, "an answer in a term that is not durable", node, message)
+            if message.accepted:
+                self._acknowledged(node, target, message)
+
+    def _vote(self, node: "Node", term: int, candidate: str) -> None:
+        durable = node.disk.hard_state
+        self._require((durable.term, durable.vote) == (term, candidate), "a vote that is not durable", node,
+                      f"{candidate} in term {term}, disk has {durable}")
+        voted = self._votes.setdefault((node.name, term), candidate)
+        self._require(voted == candidate, "two votes in a term", node, f"{voted} and {candidate} in term {term}")
+
+    def _acknowledged(self, node: "Node", target: str, message: AppendReply) -> None:
+        disk, leader = node.disk, self._world.nodes.get(target)
+        self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
+        self._require(disk.hard_state.promise >= self._world.timing.election_min, "a vow that is not on disk", node,
+                      disk.hard_state)
+        if leader is None or leader.core is None or leader.view is None or leader.view.term != message.term:
+            return
+        theirs = log_of(leader)[:message.match]
+        self._require(disk.entries[:message.match] == theirs, "acknowledged what the leader has not", node, message)
+
+    # --- after a step
+
+    def applying(self, node: "Node", entry: Entry) -> None:
+        self._require(entry.index == node.applied + 1, "applied out of order", node, entry.position)
+        self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node, entry.position)
+
+    def stepped(self, node: "Node", ready: Ready) -> None:
+        """Check all that a step of `node` may have broken."""
+        view, log = ready.view, log_of(node)
+        self._log_matching(node, log)
+        if view.role == LEADER:
+            self._leading(node, view.term, log)
+        self._commit(node, log, view.commit_index)
+        leased = [other.name for other in self._world.nodes.values() if other.is_leased]
+        self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
+
+    def _log_matching(self, node: "Node", log: List[Entry]) -> None:
+        before = 0
+        for place, entry in enumerate(log, 1):
+            self._require(entry.index == place, "a log with a gap", node, entry.position)
+            known = self._entries.setdefault(entry.position, (entry, before))
+            self._require(known == (entry, before), "Log Matching", node, entry.position)
+            before = entry.term
+
+    def _leading(self, node: "Node", term: int, log: List[Entry]) -> None:
+        first = self._leaders.setdefault(term, node.name)
+        self._require(first == node.name, "Election Safety", node, f"{first} leads term {term}, too")
+        key = (node.name, node.incarnation, term)
+        earlier = self._leader_logs.get(key)
+        if earlier is None:
+            held = [entry for entry in self._committed if entry.term < term]
+            self._require(log[:len(held)] == held, "Leader Completeness", node, f"term {term}")
+        else:
+            self._require(log[:len(earlier)] == earlier, "Leader Append-Only", node, f"term {term}")
+        self._leader_logs[key] = log
+
+    def _commit(self, node: "Node", log: List[Entry], index: int) -> None:
+        self._require(index <= len(log), "commit_index behind the log", node, index)
+        known = self._committed[:index]
+        self._require(log[:len(known)] == known, "State Machine Safety", node, f"commits {index}")
+        if index <= len(self._committed):
+            return
+        # A follower may not be the first to know, save of entry 1 (founding).
+        self._require(node.view is not None and (node.view.role == LEADER or index == 1),
+                      "committed by a follower", node, index)
+        voters = node.view.configuration.voters if node.view else ()
+        held = [name for name in voters if self._world.nodes[name].disk.entries[:index] == log[:index]]
+        self._require(len(held) >= quorum_size(voters), "committed without a quorum of disks", node,
+                      f"{index} held by {' '.join(held)}")
+        self._committed = log[:index]
+
+
+def log_of(node: "Node") -> List[Entry]:
+    """Return the log in a running node's memory."""
+    assert node.core is not None
+    log = node.core._state.log            # noqa: SLF001: the product has no reason to show it
+    return list(log.between(0, log.last_index))
