@@ -1,1 +1,1 @@
-"""To be written."""
+"""The running node: one thread turns the core, others post to its inbox. Read `loop.py`, then `daemon.py`."""

@@ -8,10 +8,10 @@ from raftctl.base.errors import require
 from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
 from raftctl.raft import election, following, leadership, lease, membership, release, replication
-from raftctl.raft.inputs import (FOLLOWER, LEADER, Accepted, Alarm, ChangeAsked, Founded, Input, LinkDown, LinkUp,
+from raftctl.raft.inputs import (FOLLOWER, LEADER, Accepted, Alarm, Campaign, ChangeAsked, Founded, Input, LinkDown, LinkUp,
                                  Persisted, Proposed, ReadAsked, Ready, Received, Resigned, Restored, Stopping, Timing,
                                  View)
-from raftctl.raft.messages import (CONFIGURATION, Append, AppendReply, Entry, Instance, PreVote, PreVoteReply, Release,
+from raftctl.raft.messages import (CONFIGURATION, Append, AppendReply, Entry, Instance, Position, PreVote, PreVoteReply, Release,
                                    Vote, VoteReply)
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import NEVER, State
@@ -66,9 +66,14 @@ class Core:
         return self._state.log.entry(1) if self._state.log.last_index else None
 
     @property
-    def last(self) -> Tuple[int, int]:
-        """(term, index) of the last entry, and so how new the log is."""
-        return self._state.log.last
+    def durable(self) -> Tuple[int, Position]:
+        """The term and the last entry as a restart would find them: what a handshake may show (P7)."""
+        return self._state.durable_term, self._state.log.position(self._state.durable_index)
+
+    @property
+    def led_since(self) -> Instant:
+        """When this leadership began, or on others when a leader was last heard."""
+        return self._state.heard_since
 
     @property
     def can_take(self) -> bool:
@@ -155,11 +160,13 @@ class Core:
         state.append(Entry(1, 1, CONFIGURATION, configurations.encode(given.configuration)))
         # Every founder holds these very bytes before anybody may win (§6): committed by unanimity.
         state.commit_index = 1
-        state.hurry_end = now.plus(state.timing.election_min)
-        state.decide(f"founded with {len(given.configuration.members)} members",
-                     "campaigns" if given.campaign else "waits for its author")
-        if given.campaign:
-            state.election_deadline = now
+        state.set_election_deadline(now)
+        state.decide("founding", f"begins with {len(given.configuration.members)} members")
+
+    def _campaign(self, now: Instant, given: Campaign) -> None:
+        self._state.hurry_end = now.plus(self._state.timing.election_min)
+        self._state.election_deadline = now
+        election.election_alarm(self._state, now)
 
     def _stopping(self, now: Instant, given: Stopping) -> None:
         leadership.stop(self._state, now)
@@ -171,7 +178,7 @@ class Core:
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked, ReadAsked: Core._read_asked,
     Alarm: Core._alarm, Persisted: Core._persisted, LinkUp: Core._link_up, LinkDown: Core._link_down,
-    Founded: Core._founded, Stopping: Core._stopping, Resigned: Core._resigned,
+    Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
 }
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply, Vote: election.receive_vote,

@@ -85,13 +85,13 @@ class LinkDown(NamedTuple):
 
 
 class Founded(NamedTuple):
-    """The configuration of a new cluster: entry 1 of term 1, the same bytes on every founder, committed by that (§6).
-
-    `campaign`: this node is the author and begins the first election.
-    """
+    """The configuration of a new cluster: entry 1 of term 1, the same bytes on every founder, committed by that (§6)."""
 
     configuration: Configuration
-    campaign: bool
+
+
+class Campaign(NamedTuple):
+    """Begin an election now (the author of a founding, §6), unless a vow forbids it."""
 
 
 class Stopping(NamedTuple):
@@ -102,8 +102,8 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded, Stopping,
-              Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded, Campaign,
+              Stopping, Resigned]
 
 
 class Decision(NamedTuple):

@@ -47,6 +47,7 @@ class Acknowledgement(NamedTuple):
 class _AtDisk(NamedTuple):
     number: int
     last_index: int
+    term: int
 
 
 class State:
@@ -69,6 +70,7 @@ class State:
         self.durable_index = self.log.last_index
         self.submitted_index = self.log.last_index       # entries that a write took along
         self.hard_dirty = False
+        self.durable_term = self.hard.term
         self.hard_number = 0                             # the write that carries the present hard state
         self.write_number = self.persisted_number = 0
         self.at_disk: Optional[_AtDisk] = None
@@ -176,13 +178,14 @@ class State:
         if hard is not None:
             self.hard_number = self.write_number
         self.hard_dirty, self.submitted_index = False, last
-        self.at_disk = _AtDisk(self.write_number, last)
+        self.at_disk = _AtDisk(self.write_number, last, self.hard.term)
         return Write(self.write_number, hard, entries)
 
     def persisted(self, number: int) -> None:
         """Note that write `number` is durable, and let go what waited for it."""
         require(self.at_disk is not None and self.at_disk.number == number, "unexpected end of a write", number)
         self.durable_index = max(self.durable_index, self.at_disk.last_index)  # type: ignore[union-attr]
+        self.durable_term = self.at_disk.term  # type: ignore[union-attr]
         self.at_disk, self.persisted_number = None, number
         self.messages += [(peer, message) for need, peer, message in self._held if need <= number]
         self._held = [item for item in self._held if item[0] > number]

@@ -1,0 +1,19 @@
+"""The hidden command `node`: one node's process, as its guardian starts it. Nobody calls it by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from raftctl.base.addresses import parse
+from raftctl.config.load import load, pick
+from raftctl.node import daemon
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the node until it ends and return its exit status; both descriptors are inherited from the guardian."""
+    loaded = load(options.config, environ=os.environ)
+    node = pick(loaded, options.node)
+    if options.join is not None:
+        node = node._replace(join=parse(options.join))
+    return daemon.run(node, loaded.path, options.tether_fd, options.board_fd)

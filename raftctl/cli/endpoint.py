@@ -1,0 +1,64 @@
+"""Where the daemon is that a command means, and one question to it.
+
+Reads the configuration as a client does (a secret that this user may not read is done without), tries the unix
+sockets and then the command port. Leaves the protocol to `net/client.py` and the codes to `net/error_codes.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from raftctl.base.errors import Unreachable
+from raftctl.config.load import load, pick
+from raftctl.config.places import command_sockets
+from raftctl.net.client import CommandClient
+from raftctl.net.error_codes import from_reply
+
+# The daemon answers "timeout" itself at the deadline that it was given; that answer needs its time on the way.
+_GRACE_S = 1.0
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
+
+
+class Daemon(NamedTuple):
+    """Where a daemon listens, in the order to try; `start` is the command that would start it, "" if unknown."""
+
+    endpoints: Tuple[tuple, ...]
+    secrets: Tuple[bytes, ...]
+    start: str
+
+    def ask(self, request: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
+        """Return the fields of the reply, without `ok`.
+
+        Raises `CommandError` for a refusal, `Unreachable`, `OutcomeUnknown` (sent, no answer) or `NotAllowed`.
+        """
+        asked = dict(request, timeoutMs=max(1, round(timeout_s * 1000)))
+        try:
+            with CommandClient(self.endpoints, secrets=self.secrets, timeout_s=timeout_s + _GRACE_S) as client:
+                reply = client.request(asked)
+        except Unreachable as error:
+            raise Unreachable(f"{error}; start one: {self.start}" if self.start else str(error)) from None
+        if not reply.get("ok"):
+            raise from_reply(reply)
+        return {name: value for name, value in reply.items() if name not in ("ok", "id")}
+
+
+def find(options: argparse.Namespace) -> Daemon:
+    """Return the daemon of --config and --node; `UsageError` where they name none, or several."""
+    loaded = load(options.config, environ=os.environ)
+    node = pick(loaded, options.node)
+    endpoints: List[tuple] = [("unix", path) for path in command_sockets(node)]
+    if node.command_port is not None:
+        endpoints.append(("tcp", _WILDCARDS.get(node.command_host, node.command_host), node.command_port))
+    return Daemon(tuple(endpoints), node.secrets, f"raftctl -c {loaded.path} start")
+
+
+def at(host: str, port: int) -> Daemon:
+    """Return the daemon whose command port is `host`:`port`; no configuration, no secret."""
+    return Daemon((("tcp", host.strip("[]"), port),), (), "")
+
+
+def ask(options: argparse.Namespace, request: Dict[str, Any], *, timeout_s: Optional[float] = None) -> Dict[str, Any]:
+    """Ask the daemon of --config and --node once."""
+    return find(options).ask(request, options.timeout if timeout_s is None else timeout_s)

@@ -1,0 +1,393 @@
+"""One turn of a node over ports: inputs in, then `finish` carries out what core, founding and requests want.
+
+The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled, which frames go
+where, and what the outside may read (`Shown`); decisions are the core's, the founding's and the joining's.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from raftctl.base.addresses import Address, parse
+from raftctl.base.errors import PeerFault
+from raftctl.base.instants import Instant
+from raftctl.cluster import handshake
+from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
+from raftctl.cluster.handshake import Hello
+from raftctl.cluster.joining import Joining, Reached, read_join
+from raftctl.cluster.serving import Ask, Serving, encode_reply
+from raftctl.raft import configuration as configurations
+from raftctl.raft import inputs
+from raftctl.raft.configuration import Malformed
+from raftctl.raft.core import Core
+from raftctl.raft.encoding import decode_message, encode_message
+from raftctl.raft.inputs import FOLLOWER, LEADER, Decision, Timing, View
+from raftctl.raft.messages import Release
+from raftctl.store.machine import Store
+
+# Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
+URGENT_BYTES = 512
+
+
+class Identity(NamedTuple):
+    """What this process is: `incarnation` and `start_id` as in P7, `listed` the configuration file's list."""
+
+    address: str
+    instance: str
+    incarnation: int
+    start_id: str
+    listed: Tuple[str, ...]
+
+
+class Shown(NamedTuple):
+    """What other threads read of the node, swapped whole. `state` is what held at the end of the last turn."""
+
+    view: View
+    applied: int
+    cluster_id: str
+    leader_address: Optional[str]
+    waiting_for: str
+    stopping: bool
+    durable: Tuple[int, Any]
+    fresh: bool
+    reason: str
+
+    def state(self, now: Instant, own: str) -> str:
+        """Return the state that users see (design §3) at this instant; LEADER ends with the lease, not with a turn."""
+        view = self.view
+        member = view.configuration.find(own)
+        if member is None:
+            return "UNINITIALIZED"
+        if not member.voter:
+            return "LEARNER"
+        if view.role == LEADER:
+            return "LEADER" if now.within(view.lease_end) and not self.stopping else "CANDIDATE"
+        return "FOLLOWER" if view.role == FOLLOWER else "CANDIDATE"
+
+
+class Ports:
+    """What a turn needs done; `node/` and the simulator implement it. Nothing here may block."""
+
+    def submit(self, write: Any) -> None:
+        """Make a write durable and then call `Turn.persisted` with its number."""
+        raise NotImplementedError
+
+    def adopt_cluster(self, cluster_id: str) -> None:
+        """Make the cluster id durable before returning (once in the life of a directory)."""
+        raise NotImplementedError
+
+    def send(self, address: Address, kind: int, body: bytes, urgent: bool) -> bool:
+        raise NotImplementedError
+
+    def dial(self, addresses: Tuple[Address, ...]) -> None:
+        raise NotImplementedError
+
+    def answer(self, ask: Ask, answer: Any) -> None:
+        raise NotImplementedError
+
+    def show_lease(self, view: View) -> None:
+        """Publish who leads in which term until when; called before any word of that term leaves (P4)."""
+        raise NotImplementedError
+
+    def show(self, shown: Shown, decisions: Tuple[Decision, ...]) -> None:
+        raise NotImplementedError
+
+
+class Turn:
+    """The node as a value machine. All methods are called by one thread, each with the instant of the call."""
+
+    def __init__(self, identity: Identity, cluster_id: str, core: Core, store: Store, timing: Timing,
+                 founding: Optional[Founding], ports: Ports) -> None:
+        """`founding` is None where the directory belongs to a cluster already."""
+        self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
+        self.serving = Serving(store, core.step, self._forward)  # type: ignore[arg-type]
+        self.joining = Joining(timing.heartbeat, timing.election_max)
+        self._store = store
+        self._founding: Any = founding
+        self._adopting = False
+        self._introduced: Optional[str] = None
+        self._reached: Dict[str, Reached] = {}
+        self._addresses: Dict[str, Address] = {}
+        self._dialled: Tuple[str, ...] = ()
+        self._deadline: Optional[Instant] = None
+        self._decisions: List[Decision] = []
+        self._stopping = False
+        self._resigned = False
+        self._reason = "starting"
+        self._become_holder()
+
+    # --- inputs
+
+    def link_up(self, now: Instant, address: Address, generation: int, hello: Hello) -> None:
+        """Our own dial to `address` shook hands with `hello.instance`."""
+        text = str(address)
+        self._reached[text] = Reached(generation, hello)
+        if self._founding:
+            self._founding.link_up(now.boot, text, _facts(hello))
+        if not hello.cluster_id and hello.fresh and self.core.view().configuration.find(hello.instance):
+            self._welcome(text)
+        self.core.step(now, inputs.LinkUp(hello.instance, generation))
+        self.serving.retry(now)
+
+    def link_down(self, now: Instant, address: Address, generation: int, reason: str) -> None:
+        """Our own dial ended, or failed (generation 0), for `reason`."""
+        text = str(address)
+        lost = self._reached.pop(text, None)
+        if lost:
+            self.core.step(now, inputs.LinkDown(lost.hello.instance))
+            self.serving.link_down(text)
+        if self._founding:
+            self._founding.link_down(text, reason)
+
+    def frame(self, now: Instant, hello: Hello, kind: int, body: bytes) -> None:
+        """A frame of an accepted connection. `PeerFault` where it is malformed: its sender is to blame, not we."""
+        if kind == handshake.RAFT:
+            self._receive_raft(now, hello, body)
+        elif hello.role == handshake.GUARDIAN:
+            raise PeerFault(f"{hello.address}: a guardian may only release")
+        elif kind in _FRAMES:
+            _FRAMES[kind](self, now, hello, body)
+
+    def persisted(self, now: Instant, number: int) -> None:
+        self.core.step(now, inputs.Persisted(number))
+        if self._adopting:
+            # Entry 1 was in this write or an earlier one: only now may the cluster id be on disk (§6).
+            self._adopting = False
+            self._adopt_cluster(self.core.view().configuration.cluster_id)
+            self._founding.adopted()
+
+    def ask(self, now: Instant, ask: Ask) -> None:
+        self.serving.ask(now, ask)
+
+    def bootstrap(self, now: Instant) -> Optional[str]:
+        """Found with the listed nodes that are reachable; return why not, None when it has begun."""
+        if self._founding is None:
+            return "this node belongs to a cluster already"
+        return self._founding.bootstrap(now.boot)
+
+    def stop(self, now: Instant) -> None:
+        """LEADER no more, no candidacy; heartbeats go on until `resign` (design §4.1, orderly stop)."""
+        self._stopping = True
+        self.core.step(now, inputs.Stopping())
+
+    def resign(self, now: Instant) -> None:
+        """The outgoing work has ended: RELEASE (P4)."""
+        self._resigned = True
+        self.core.step(now, inputs.Resigned())
+
+    # --- the end of a turn
+
+    def finish(self, now: Instant) -> Optional[Instant]:
+        """Carry out what the inputs of this turn caused; return the moment for the next turn, None for no need."""
+        if self._deadline and now.reached(self._deadline):
+            self.core.step(now, inputs.Alarm())
+        if self._founding:
+            due = self._founding.deadline()
+            if due is not None and now.boot >= due:
+                self._founding.alarm(now.boot)
+            self._carry_out_founding(now)
+        self._admit(now)
+        ready = self.core.ready(now)
+        self.ports.show_lease(ready.view)
+        if ready.write:
+            self.ports.submit(ready.write)
+        for peer, message in ready.messages:
+            self._send_raft(ready.view, peer, message)
+        for accepted in ready.accepted:
+            self.serving.accepted(accepted)
+        for refusal in ready.refused:
+            self.serving.refused(refusal)
+        for entry in ready.committed:
+            self.serving.applied(entry)
+        for token, index in ready.reads:
+            self.serving.confirmed(token, index)
+        self.serving.leader_is(now, ready.view, self._leader_address(ready.view))
+        self._answer()
+        self._follow_configuration(ready.view)
+        self._show(ready.view, ready.decisions)
+        self._deadline = ready.deadline
+        return self._next(now)
+
+    def _next(self, now: Instant) -> Optional[Instant]:
+        due = self._founding.deadline() if self._founding else None
+        if due is None:
+            return self._deadline
+        founding = now.plus(max(due - now.boot, 0))
+        return founding if self._deadline is None or founding < self._deadline else self._deadline
+
+    def _answer(self) -> None:
+        for ask, answer in self.serving.take_answers():
+            if ask.origin is None:
+                self.ports.answer(ask, answer)
+            else:
+                address, token = ask.origin
+                self.ports.send(self._address(address), handshake.FORWARD_REPLY, encode_reply(token, answer), False)
+
+    def _show(self, view: View, decisions: Tuple[Decision, ...]) -> None:
+        if decisions:
+            self._reason = f"{decisions[-1].cause} -> {decisions[-1].effect}"
+        waiting = self._founding.waiting_for() if self._founding else ""
+        if not waiting and view.configuration.find(self.identity.instance) is None:
+            waiting = "waiting to be admitted"
+        self.ports.show(Shown(view, self._store.applied, self.cluster_id, self._leader_address(view), waiting,
+                              self._stopping, self.core.durable, self._is_fresh, self._reason), tuple(self._decisions) + decisions)
+        self._decisions.clear()
+
+    # --- frames
+
+    def _receive_raft(self, now: Instant, hello: Hello, body: bytes) -> None:
+        try:
+            message = decode_message(body)
+        except Malformed as error:
+            raise PeerFault(f"{hello.address}: {error}") from error
+        if hello.role == handshake.GUARDIAN and not (isinstance(message, Release) and message.instance == hello.instance):
+            raise PeerFault(f"{hello.address}: a guardian may only release its own node")
+        configuration = self.core.view().configuration
+        # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
+        if not self.cluster_id or (hello.cluster_id != self.cluster_id and not configuration.find(hello.instance)):
+            return
+        if not configuration.members:
+            self._introduced = hello.address     # a learner's first leader: our answers need a way back
+        self.core.step(now, inputs.Received(hello.instance, hello.generation, message))
+
+    def _found(self, now: Instant, hello: Hello, body: bytes) -> None:
+        if self._founding:
+            self._founding.found(now.boot, hello.address, body, hello.instance)
+
+    def _found_ack(self, now: Instant, hello: Hello, body: bytes) -> None:
+        if self._founding:
+            self._founding.ack(hello.address)
+
+    def _welcomed(self, now: Instant, hello: Hello, body: bytes) -> None:
+        """A leader has admitted this node as a learner: what it sends from now on is our cluster's."""
+        cluster_id = body.decode("ascii", "replace")
+        if self.cluster_id or not self._is_fresh or cluster_id != hello.cluster_id or not cluster_id:
+            return
+        self._founding = None
+        self._decisions.append(Decision(f"{hello.address} welcomes this node", f"joins cluster {cluster_id[:8]}"))
+        self._adopt_cluster(cluster_id)
+
+    def _asked_to_join(self, now: Instant, hello: Hello, body: bytes) -> None:
+        address, instance = read_join(body)
+        view = self.core.view()
+        if view.role == LEADER:
+            self.joining.ask(address, instance)
+        elif view.leader and hello.address == address:     # forwarded once: the leader is told, not a third node
+            leader = self._leader_address(view)
+            if leader:
+                self.ports.send(self._address(leader), handshake.JOIN, body, False)
+
+    def _forwarded(self, now: Instant, hello: Hello, body: bytes) -> None:
+        self.serving.forwarded(now, hello.address, body)
+
+    def _forward_reply(self, now: Instant, hello: Hello, body: bytes) -> None:
+        self.serving.forward_reply(now, body)
+
+    # --- acts
+
+    def _send_raft(self, view: View, peer: str, message: Any) -> None:
+        member = view.configuration.find(peer)
+        text = member.address if member else next(
+            (address for address, found in self._reached.items() if found.hello.instance == peer), None)
+        found = self._reached.get(text) if text else None
+        if found is None or found.hello.instance != peer:
+            return       # No link: Raft repeats what matters once there is one.
+        body = encode_message(message)
+        self.ports.send(self._address(text), handshake.RAFT, body, len(body) <= URGENT_BYTES)
+
+    def _forward(self, address: str, body: bytes) -> bool:
+        return address in self._reached and self.ports.send(self._address(address), handshake.FORWARD, body, False)
+
+    def _welcome(self, address: str) -> None:
+        self.ports.send(self._address(address), handshake.WELCOME, self.cluster_id.encode("ascii"), True)
+
+    def _adopt_cluster(self, cluster_id: str) -> None:
+        self.ports.adopt_cluster(cluster_id)
+        self.cluster_id = cluster_id
+
+    def _carry_out_founding(self, now: Instant) -> None:
+        for effect in self._founding.effects():
+            if isinstance(effect, Adopt):
+                self._adopting = True
+                self.core.step(now, inputs.Founded(configurations.decode(effect.body)))
+            elif isinstance(effect, Send):
+                self.ports.send(self._address(effect.address), effect.kind, effect.body, True)
+            elif isinstance(effect, Campaign):
+                self.core.step(now, inputs.Campaign())
+
+    def _admit(self, now: Instant) -> None:
+        if self.core.view().role != LEADER:
+            self.joining.forget()
+            return
+        wanted = self.joining.next_change(now, self.core, self._reached)
+        if wanted is None:
+            return
+        self.core.step(now, inputs.ChangeAsked(0, wanted))
+        for member in self.core.view().configuration.members:
+            found = self._reached.get(member.address)
+            if found and found.hello.instance == member.instance and not found.hello.cluster_id:
+                self._welcome(member.address)      # before the first append, on the same connection
+
+    def _become_holder(self) -> None:
+        entry = self.core.founding_entry
+        if self._founding is None and entry and self.cluster_id:
+            self._founding = Holder(self.identity.instance, entry.body)
+            for address, found in self._reached.items():
+                self._founding.link_up(0, address, _facts(found.hello))
+
+    def _follow_configuration(self, view: View) -> None:
+        """Dial the members, whoever founding or joining needs, and the file's list until a configuration is there."""
+        self._become_holder()
+        members = tuple(member.address for member in view.configuration.members)
+        introduced = (self._introduced,) if self._introduced else ()
+        wanted = members or self.identity.listed + introduced
+        wanted += (self._founding.targets if self._founding else ()) + self.joining.targets
+        targets = tuple(sorted(dict.fromkeys(address for address in wanted if address != self.identity.address)))
+        if targets != self._dialled:
+            self._dialled = targets
+            self.ports.dial(tuple(self._address(address) for address in targets))
+
+    @property
+    def _is_fresh(self) -> bool:
+        return self.core.founding_entry is None and (self._founding is None or self._founding.is_fresh)
+
+    def _leader_address(self, view: View) -> Optional[str]:
+        member = view.configuration.find(view.leader) if view.leader else None
+        return member.address if member else None
+
+    def _address(self, text: str) -> Address:
+        found = self._addresses.get(text)
+        if found is None:
+            found = self._addresses[text] = parse(text)
+        return found
+
+    # --- for `status`
+
+    def members(self, now: Instant) -> List[Dict[str, Any]]:
+        """Return a row for each member: address, instance, role, isLeader, connected, lastContactMs, matchIndex."""
+        view = self.core.view()
+        rows = []
+        for member in view.configuration.members:
+            progress = self.core.progress.get(member.instance)
+            found = self._reached.get(member.address)
+            last = progress.last_ack if progress else None
+            rows.append({
+                "address": member.address, "instance": member.instance,
+                "role": "voter" if member.voter else "learner", "isLeader": member.instance == view.leader,
+                "connected": member.instance == self.identity.instance
+                or bool(found and found.hello.instance == member.instance),
+                "lastContactMs": now.since(last) // 1_000_000 if last else None,
+                "matchIndex": progress.match_index if progress else None,
+            })
+        return rows
+
+
+_FRAMES = {
+    handshake.FOUND: Turn._found, handshake.FOUND_ACK: Turn._found_ack, handshake.WELCOME: Turn._welcomed,
+    handshake.JOIN: Turn._asked_to_join, handshake.FORWARD: Turn._forwarded,
+    handshake.FORWARD_REPLY: Turn._forward_reply,
+}
+
+
+def _facts(hello: Hello) -> Facts:
+    return Facts(hello.fresh, hello.founding, hello.cluster_id, hello.instance)

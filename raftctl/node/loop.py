@@ -1,0 +1,97 @@
+"""The node thread: takes the inbox whole, feeds the turn, sets the alarm. Decides nothing.
+
+It alone touches core, store and founding. `Call` runs a function on this thread for one that must read them.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import Any, Callable, NamedTuple
+
+from raftctl.base import clock
+from raftctl.base.errors import NoLeader, PeerFault
+from raftctl.base.instants import Instant
+from raftctl.cluster.serving import Ask
+from raftctl.cluster.turn import Turn
+from raftctl.net.links import FrameIn, LinkDown, LinkUp
+from raftctl.node.alarm import Alarm
+from raftctl.node.inbox import Inbox
+
+_log = logging.getLogger(__name__)
+
+# Longest sleep of an idle node thread; only a bound, every deadline comes through the alarm.
+LONGEST_WAIT_S = 5.0
+
+
+class Done(NamedTuple):
+    """The disk has write `number`."""
+
+    number: int
+
+
+class Ring(NamedTuple):
+    """The alarm went off."""
+
+
+class Expired(NamedTuple):
+    """The client of the ask `token` waits no longer."""
+
+    token: int
+
+
+class Call:
+    """A function for the node thread and its result for the thread that asked."""
+
+    def __init__(self, function: Callable[[Turn, Instant], Any]) -> None:
+        self._function = function
+        self._done = threading.Event()
+        self._result: Any = None
+
+    def run(self, turn: Turn, now: Instant) -> None:
+        self._result = self._function(turn, now)
+        self._done.set()
+
+    def wait(self, timeout_s: float) -> Any:
+        """Return the result; raise `NoLeader` where the node thread has not got to it in `timeout_s`."""
+        if not self._done.wait(timeout_s):
+            raise NoLeader(f"the node was too busy to answer within {timeout_s:g} s; try again")
+        return self._result
+
+
+class Loop:
+    """Runs until `end`. Create and run in the node thread's place; `end` from any thread."""
+
+    def __init__(self, turn: Turn, inbox: Inbox) -> None:
+        self._turn, self._inbox = turn, inbox
+        self._alarm = Alarm(lambda: inbox.post(Ring()))
+        self._ended = False
+
+    def end(self) -> None:
+        self._ended = True
+        self._inbox.post(Ring())
+
+    def run(self) -> None:
+        turn = self._turn
+        self._alarm.set(turn.finish(clock.now()))
+        while not self._ended:
+            for item in self._inbox.take(LONGEST_WAIT_S):
+                try:
+                    _STEPS[type(item)](turn, clock.now(), item)
+                except PeerFault as fault:
+                    # The sender is to blame; what it said has changed nothing (P8).
+                    _log.warning("%s; its message is ignored", fault)
+            self._alarm.set(turn.finish(clock.now()))
+        self._alarm.close()
+
+
+_STEPS = {
+    LinkUp: lambda turn, now, item: turn.link_up(now, item.address, item.generation, item.hello),
+    LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason),
+    FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
+    Done: lambda turn, now, item: turn.persisted(now, item.number),
+    Ring: lambda turn, now, item: None,
+    Ask: lambda turn, now, item: turn.ask(now, item),
+    Expired: lambda turn, now, item: turn.serving.expire(item.token),
+    Call: lambda turn, now, item: item.run(turn, now),
+}
