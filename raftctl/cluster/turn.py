@@ -226,12 +226,15 @@ class Turn:
     def _show(self, view: View, decisions: Tuple[Decision, ...]) -> None:
         if decisions:
             self._reason = f"{decisions[-1].cause} -> {decisions[-1].effect}"
+        self.ports.show(self.shown(view), tuple(self._decisions) + decisions)
+        self._decisions.clear()
+
+    def shown(self, view: View) -> Shown:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
-        self.ports.show(Shown(view, self._store.applied, self.cluster_id, self._leader_address(view), waiting,
-                              self._stopping, self.core.durable, self._is_fresh, self._reason), tuple(self._decisions) + decisions)
-        self._decisions.clear()
+        return Shown(view, self._store.applied, self.cluster_id, self._leader_address(view), waiting,
+                     self._stopping, self.core.durable, self._is_fresh, self._reason)
 
     # --- frames
 
@@ -362,6 +365,10 @@ class Turn:
         return found
 
     # --- for `status`
+
+    @property
+    def key_count(self) -> int:
+        return self._store.count
 
     def members(self, now: Instant) -> List[Dict[str, Any]]:
         """Return a row for each member: address, instance, role, isLeader, connected, lastContactMs, matchIndex."""

@@ -1,0 +1,84 @@
+"""`join` and `bootstrap`: how a node comes into a cluster by the operator's word (design §6)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from typing import Any, Dict, List
+
+from raftctl.base import errors
+from raftctl.base.addresses import parse
+from raftctl.base.errors import DONE, OutcomeUnknown, RaftctlError
+from raftctl.cli import endpoint, output
+
+# The node is another process after it gave up its cluster: there is no connection on which it could tell us.
+_LOOK_EVERY_S = 0.2
+_ONE_QUESTION_S = 2.0
+_PASSING = (errors.UNREACHABLE, errors.NO_LEADER, errors.UNKNOWN)
+
+
+def join(options: argparse.Namespace) -> int:
+    """Make the node join the cluster of ADDRESS and return when it votes there; print its `clusterNodes` line."""
+    address = str(parse(options.address))
+    daemon = endpoint.find(options)
+    deadline = time.monotonic() + options.timeout
+    before = daemon.ask({"action": "state"}, min(options.timeout, _ONE_QUESTION_S))
+    try:
+        daemon.ask({"action": "join", "address": address, "discardData": options.discard_data}, options.timeout)
+    except OutcomeUnknown:
+        pass  # The node may have ended before its answer was out: what it is now tells.
+    _await_voter(daemon, before.get("clusterId") or "", address, deadline, options.timeout)
+    answer = daemon.ask({"action": "status"}, _ONE_QUESTION_S)
+    _show_joined(options, answer)
+    return DONE
+
+
+def _await_voter(daemon: endpoint.Daemon, former_cluster: str, address: str, deadline: float, timeout_s: float) -> None:
+    """Return when the node votes in another cluster than `former_cluster`; `deadline` is on time.monotonic()."""
+    last = "it did not answer"
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0:
+            raise OutcomeUnknown(
+                f"no voter of the cluster of {address} after {timeout_s:g} s: {last}; it goes on trying, "
+                "see: raftctl status")
+        try:
+            answer = daemon.ask({"action": "state"}, min(left, _ONE_QUESTION_S))
+        except RaftctlError as error:
+            if error.exit_status not in _PASSING:
+                raise
+            last = str(error)
+        else:
+            if answer.get("joinProblem"):
+                raise RaftctlError(f"{address}: {answer['joinProblem']}")
+            if answer.get("role") == "voter" and answer.get("clusterId") not in ("", None, former_cluster):
+                return
+            last = answer.get("problem") or answer.get("reason") or f"it is {answer.get('state')}"
+        time.sleep(max(0.0, min(_LOOK_EVERY_S, deadline - time.monotonic())))
+
+
+def _show_joined(options: argparse.Namespace, answer: Dict[str, Any]) -> None:
+    state, addresses = answer["state"], _addresses(answer["members"])
+    if options.json:
+        output.show_json({"address": state.get("address"), "clusterId": state.get("clusterId"), "clusterNodes": addresses})
+        return
+    output.complain(f"{state.get('address')} is a voter; put this line into its configuration, so that it finds the "
+                    "cluster again after the loss of its disk:")
+    output.line(f'"clusterNodes": {json.dumps(addresses)}')
+
+
+def _addresses(members: List[Any]) -> List[str]:
+    listed = [member["address"] if isinstance(member, dict) else str(member) for member in members]
+    return sorted(listed, key=parse)
+
+
+def bootstrap(options: argparse.Namespace) -> int:
+    """Found the cluster with the listed nodes that this node reaches now; print its id and members."""
+    answer = endpoint.ask(options, {"action": "bootstrap"})
+    if options.json:
+        output.show_json(answer)
+    else:
+        addresses = _addresses(answer["members"])
+        output.line(f"cluster {answer['clusterId']} of {len(addresses)}: {' '.join(addresses)}")
+    return DONE

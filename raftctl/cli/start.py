@@ -1,0 +1,36 @@
+"""`start`: the guardian of one node, or of all nodes of a cluster file, in the foreground."""
+
+from __future__ import annotations
+
+import argparse
+import os
+
+from raftctl.base.addresses import parse
+from raftctl.base.errors import UsageError
+from raftctl.cli.program import program
+from raftctl.config.load import load, pick
+from raftctl.host import guardian
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run until told to stop and return the exit status (design §8, `start`)."""
+    if options.local is not None:
+        # Not at the top: who starts a service needs none of it.
+        from raftctl.cli import local
+
+        return local.run(options)
+    if options.event:
+        raise UsageError('--event goes with --local; in a configuration it is the key "events"')
+    loaded = load(options.config, environ=os.environ)
+    nodes = loaded.nodes if options.node is None else (pick(loaded, options.node),)
+    prefix = program()
+    if options.join is not None:
+        address = parse(options.join)
+        if len(nodes) != 1:
+            raise UsageError(f"--join is for one node, {loaded.path} has {len(nodes)}; choose one: --node NODE")
+        if address == nodes[0].address:
+            raise UsageError(f"--join: {address} is this node's own address; name a member of the cluster")
+        nodes = (nodes[0]._replace(join=address),)
+        # The child reads the file itself; what the command line changed it must be told.
+        prefix += ["--join", str(address)]
+    return guardian.run(loaded, nodes, program=prefix)

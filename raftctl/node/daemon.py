@@ -1,0 +1,285 @@
+"""One node as a process: builds the parts, starts the threads, and waits for its guardian's words and its end.
+
+The main thread owns the tether. Faults of ours in any thread end the process with 70, a failed disk with 74 (P3).
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+import threading
+from typing import Any, Dict, Optional, Tuple
+
+from raftctl import tether
+from raftctl.base import clock, errors
+from raftctl.base.addresses import parse
+from raftctl.base.files import write_atomic
+from raftctl.base.logs import Logs, setup
+from raftctl.cluster import handshake
+from raftctl.cluster.founding import Founding
+from raftctl.cluster.handshake import Hello
+from raftctl.cluster.turn import Identity, Turn
+from raftctl.config.model import NodeConfig
+from raftctl.config.places import command_socket
+from raftctl.disk.directory import Directory, open_directory
+from raftctl.disk.journal import Journal
+from raftctl.disk.writer import Writer
+from raftctl.net.auth import Witness
+from raftctl.net.commands import CommandListener
+from raftctl.net.error_codes import CommandError
+from raftctl.net.links import FrameIn, Links
+from raftctl.net.listen import PeerListener
+from raftctl.node.inbox import Inbox
+from raftctl.node.loop import Call, Done, Loop
+from raftctl.node.ports import NodePorts
+from raftctl.node.requests import Requests
+from raftctl.node.status import Status
+from raftctl.raft.configuration import decode
+from raftctl.raft.core import Core
+from raftctl.raft.inputs import Restored, Timing
+from raftctl.store.machine import Store
+
+_log = logging.getLogger(__name__)
+
+# Python's default of 5 ms lets one busy thread delay heartbeats by as much (measured: p50 5.5 ms against 0.2 ms).
+SWITCH_INTERVAL_S = 0.0005
+CLOSE_S = 2.0
+
+
+def run(node: NodeConfig, tether_fd: int, board_fd: int) -> int:
+    """Be the node until the guardian says stop; return the exit status (design §8). Main thread."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
+    logs = setup(str(node.address), node.log_file, node.log_level)
+    faulthandler.register(signal.SIGUSR1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)     # a terminal's Ctrl-C reaches all: the guardian says what to do
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.excepthook = lambda args: _die(logs, args.exc_value)
+    try:
+        return Daemon(node, tether_fd, board_fd, logs).run()
+    except errors.RaftctlError as error:
+        _log.error("%s", error)
+        return error.exit_status
+    except Exception as error:
+        _die(logs, error)
+        return errors.FAULT
+    finally:
+        logs.close()
+
+
+def _die(logs: Logs, error: Optional[BaseException]) -> None:
+    """Log why and end the process at once: no thread dies alone."""
+    known = isinstance(error, errors.RaftctlError)
+    if known:
+        _log.error("%s", error)
+    else:
+        _log.critical("fault of raftctl, please report it: %r", error, exc_info=error)
+    logs.flush()
+    os._exit(error.exit_status if known else errors.FAULT)  # type: ignore[union-attr]
+
+
+class Daemon:
+    """All parts of one node. Built and run by the main thread."""
+
+    def __init__(self, node: NodeConfig, tether_fd: int, board_fd: int, logs: Logs) -> None:
+        self._node, self._logs = node, logs
+        self._board = tether.Board.attach(board_fd)
+        self._tether = socket.socket(fileno=tether_fd)
+        self._tether.set_inheritable(False)
+        self._tell_lock = threading.Lock()
+        self._line = tether.Line()
+        self._inbox = Inbox()
+        self._again = False
+        self._start_id = secrets.token_hex(8)
+        self._directory = open_directory(node.data_dir, new_instance=lambda: secrets.token_hex(16))
+        if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
+            self._start_over()       # killed between the operator's `join` and the end of the old data
+        self._journal, recovered = Journal.open(self._directory)
+        founding_entry = recovered.entries[0] if recovered.entries else None
+        if founding_entry and not self._directory.identity.cluster_id:
+            self._directory.adopt_cluster(decode(founding_entry.body).cluster_id)
+        self._build(Restored(recovered.hard_state, recovered.entries))
+
+    @property
+    def _join_file(self) -> str:
+        return os.path.join(self._node.data_dir, "join")
+
+    def _start_over(self) -> None:
+        self._directory.remove_data()
+        self._directory.close()
+        self._directory = open_directory(self._node.data_dir, new_instance=lambda: secrets.token_hex(16))
+
+    def _join_address(self) -> Optional[str]:
+        if os.path.exists(self._join_file):
+            with open(self._join_file, encoding="ascii") as file:
+                return str(parse(file.read().strip()))
+        return str(self._node.join) if self._node.join else None
+
+    def _build(self, restored: Restored) -> None:
+        node, own = self._node, self._directory.identity
+        listed = tuple(str(address) for address in node.cluster_nodes)
+        identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id, listed)
+        timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
+        core = Core(own.instance, own.incarnation, timing, restored, clock.now(), random.SystemRandom().random)
+        founding = None
+        if not restored.entries and not own.cluster_id:
+            founding = Founding(identity.address, own.instance, listed, self._join_address(),
+                                lambda: secrets.token_hex(16))
+        witness = Witness()
+        silence_ns = 2 * node.election_max_ns
+        self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
+                            longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
+        turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None)  # type: ignore[arg-type]
+        self._status = Status(node, identity, self._inbox, turn.shown(core.view()), self._links.status)
+        self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
+        self._writer = Writer(self._journal, lambda number: self._inbox.post(Done(number)),
+                              lambda error: _die(self._logs, error))
+        turn.ports = NodePorts(identity, self._directory, self._writer, self._links, self._requests, self._status,
+                               self._board, self._tell, self._resolve_members)
+        self._loop = Loop(turn, self._inbox)
+        self._peers = PeerListener((node.listen_host,), node.address.port, self._hello, node.secrets, witness,
+                                   self._post_frame, silence_ns=silence_ns, insecure=node.insecure,
+                                   accepted=self._accepted)
+        tcp = (node.command_host, node.command_port) if node.command_port else None
+        self._commands = CommandListener(tcp, command_socket(node), self._requests.answer, node.secrets,
+                                         insecure=node.insecure)
+        self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
+                        "term": restored.hard_state.term, "clusterId": own.cluster_id}
+
+    def _hello(self, expected: str, generation: int) -> Hello:
+        shown, node, identity = self._status.shown, self._node, self._identity
+        term, last = shown.durable
+        return Hello(handshake.VERSION, handshake.PEER, shown.cluster_id, identity.address, expected,
+                     identity.instance, identity.incarnation, identity.start_id, term, last, shown.fresh,
+                     identity.listed, generation, election_min_ns=node.election_min_ns,
+                     heartbeat_ns=node.heartbeat_ns)
+
+    def _post_frame(self, frame: Any) -> None:
+        if isinstance(frame, FrameIn):
+            self._inbox.post_frame(frame.hello.address, len(frame.body), frame)
+        else:
+            self._inbox.post(frame)
+
+    def _accepted(self, hello: Hello) -> None:
+        self._links.nudge(parse(hello.address))
+
+    # --- the life of the process
+
+    def run(self) -> int:
+        """Start all threads, say READY, and go on until the guardian says stop or is gone."""
+        self._tell(self._locked)
+        if not self._node.secrets and self._node.command_port:
+            _log.warning("no secret: every local user may change the cluster through port %d; add a secretFile",
+                         self._node.command_port)
+        node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
+        self._writer.start()
+        node_thread.start()
+        self._peers.start()
+        self._commands.start()
+        self._tell({"kind": tether.READY})
+        word = self._wait_for(tether.STOP, tether.OUTGOING_DONE)
+        if word == tether.STOP:
+            self._stop_leading()
+            word = self._wait_for(tether.OUTGOING_DONE)
+        if not word:
+            _log.error("the guardian is gone: this node ends")
+            return errors.FAULT
+        self._on_node_thread(lambda turn, now: turn.resign(now))
+        self._on_node_thread(lambda turn, now: None)     # the turn that sent the RELEASE is over
+        self._close(node_thread)
+        return self._end()
+
+    def _stop_leading(self) -> None:
+        """First half of an orderly stop: LEADER no more, then the guardian runs the outgoing hooks (design §4.1)."""
+        self._requests.stopping = True
+        self._on_node_thread(lambda turn, now: turn.stop(now))
+        self._tell({"kind": tether.STOPPING})
+
+    def _close(self, node_thread: threading.Thread) -> None:
+        self._commands.close(CLOSE_S)
+        self._links.close(CLOSE_S)
+        self._peers.close(CLOSE_S)
+        self._loop.end()
+        node_thread.join(CLOSE_S)
+        self._writer.stop(CLOSE_S)
+
+    def _end(self) -> int:
+        if not self._again:
+            self._directory.close()
+            return errors.DONE
+        self._directory.remove_data()
+        self._directory.close()
+        return errors.AGAIN
+
+    def _on_node_thread(self, function: Any) -> None:
+        call = Call(function)
+        self._inbox.post(call)
+        call.wait(CLOSE_S)
+
+    def _wait_for(self, *kinds: str) -> str:
+        """Return which of `kinds` the guardian said, "" when it is gone. It keeps the deadlines, and ends us by KILL."""
+        while True:
+            data = self._tether.recv(65536)
+            if not data:
+                return ""
+            for message in self._line.receive(data):
+                if message["kind"] in kinds:
+                    return message["kind"]
+
+    def _tell(self, message: Dict[str, Any]) -> None:
+        """Send one message to the guardian. It reads at once or is dead; its buffer holds hundreds of messages."""
+        with self._tell_lock:
+            try:
+                self._tether.sendall(tether.encode(message))
+            except (BrokenPipeError, ConnectionResetError):
+                _log.debug("the guardian is gone")       # the main thread sees the end of the tether and acts
+
+    def _resolve_members(self, members: Tuple[str, ...]) -> None:
+        """Tell the guardian where to release to; look-ups may hang, so not on the node thread."""
+        if members and os.path.exists(self._join_file):
+            os.unlink(self._join_file)       # admitted: from now on the configuration says who the others are
+        others = [address for address in members if address != self._identity.address]
+        threading.Thread(target=self._tell_endpoints, args=(others,), name="resolve", daemon=True).start()
+
+    def _tell_endpoints(self, members: Any) -> None:
+        endpoints = []
+        for text in members:
+            host, port = parse(text)
+            try:
+                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            except OSError as error:
+                _log.warning("%s can't be looked up (%s): the guardian can't release to it", text, error)
+                continue
+            endpoints.append({"address": text, "ip": sorted({item[4][0] for item in found}), "port": port})
+        self._tell({"kind": tether.PEERS, "endpoints": endpoints})
+
+    def _give_up_cluster(self, address: str, discard_data: bool) -> None:
+        """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""
+        target = _parse_target(address, self._identity.address)
+        members = self._status.shown.view.configuration.members
+        if len(members) > 1:
+            raise CommandError("refused", f"this node is in a cluster of {len(members)} members already")
+        if self._identity.listed:
+            raise CommandError("refused", 'this node has a "clusterNodes" list, it joins those by itself; '
+                                          "take the list out of its file first")
+        if self._status.count_keys() and not discard_data:
+            raise CommandError("refused", "this node's store holds data that joining would lose; "
+                                          "repeat with --discard-data")
+        write_atomic(self._join_file, str(target).encode("ascii") + b"\n")
+        self._again = True
+        self._stop_leading()
+
+
+def _parse_target(text: str, own: str) -> Any:
+    try:
+        target = parse(text)
+    except errors.UsageError as error:
+        raise CommandError("bad_request", str(error)) from error
+    if str(target) == own:
+        raise CommandError("bad_request", f"{text} is this node itself; name another member")
+    return target

@@ -1,0 +1,226 @@
+"""The actions of the command protocol (raftctl-protocol(7)): a table from action to handler.
+
+Runs in the threads of the command listener: it checks and encodes there, asks the node thread, and waits with the
+request's own deadline. Errors leave as `CommandError`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import itertools
+import threading
+import time
+from typing import Any, Callable, Dict, Optional
+
+from raftctl.base.errors import UsageError
+from raftctl.cluster.serving import PROPOSE, READ, Answer, Ask
+from raftctl.net.commands import Caller
+from raftctl.net.error_codes import CommandError
+from raftctl.node.inbox import Inbox
+from raftctl.node.loop import Expired
+from raftctl.node.status import Status
+from raftctl.store import commands
+
+_Object = Dict[str, Any]
+
+DEFAULT_TIMEOUT_MS = 5000
+LONGEST_TIMEOUT_MS = 600_000
+# After its deadline an ask is answered by the node thread at once; this bounds a node thread that hangs.
+_EXPIRY_S = 2.0
+
+_MESSAGES = {
+    "no_leader": "no leader within {seconds:g} s; nothing was changed",
+    "unknown_outcome": "the leader was lost before it answered; the change may or may not have been made",
+    "busy": "too many requests are under way; nothing was changed",
+    "not_found": "no such key",
+    "compare_failed": "the key has revision {revision}, not the expected one; nothing was changed",
+}
+
+
+class _Waiter:
+    """One client's place to wait for its answer."""
+
+    __slots__ = ("answer", "event")
+
+    def __init__(self) -> None:
+        self.event = threading.Event()
+        self.answer: Optional[Answer] = None
+
+
+class Requests:
+    """`answer` is what the command listener calls, in any of its threads."""
+
+    def __init__(self, inbox: Inbox, status: Status, give_up_cluster: Callable[[str, bool], None]) -> None:
+        """`give_up_cluster(address, discard_data)` makes the node start again as one that joins; raises if it may not."""
+        self._inbox, self._status, self._give_up_cluster = inbox, status, give_up_cluster
+        self._tokens = itertools.count(1)
+        self._waiters: Dict[int, _Waiter] = {}
+        self.stopping = False
+
+    def answer(self, request: _Object, caller: Caller) -> _Object:
+        """Return the reply to `request` without its id; raise `CommandError`."""
+        action = request.get("action")
+        handler = _ACTIONS.get(action) if isinstance(action, str) else None
+        if handler is None:
+            raise CommandError("unknown_action", f"unknown action {action!r}; known: {', '.join(sorted(_ACTIONS))}")
+        if self.stopping and handler not in _ALWAYS:
+            raise CommandError("stopping", "this node is stopping; nothing was changed")
+        return handler(self, request, _timeout_s(request))
+
+    def deliver(self, ask: Ask, answer: Answer) -> None:
+        """Hand an answer to who waits for it. Node thread."""
+        waiter = self._waiters.pop(ask.token, None)
+        if waiter is not None:
+            waiter.answer = answer
+            waiter.event.set()
+
+    def _ask(self, kind: int, body: bytes, timeout_s: float) -> Answer:
+        waiter, token = _Waiter(), next(self._tokens)
+        self._waiters[token] = waiter
+        self._inbox.post(Ask(token, kind, body))
+        if not waiter.event.wait(timeout_s):
+            self._inbox.post(Expired(token))
+            if not waiter.event.wait(_EXPIRY_S):
+                self._waiters.pop(token, None)
+                raise CommandError("unknown_outcome", "the node thread does not answer; see the log of the node")
+        answer: Answer = waiter.answer  # type: ignore[assignment]
+        if answer.code is not None:
+            text = _MESSAGES.get(answer.code, "refused by the leader")
+            extra = {"revision": answer.revision} if answer.code == "compare_failed" else {}
+            raise CommandError(answer.code, text.format(seconds=timeout_s, revision=answer.revision), **extra)
+        return answer
+
+    # --- actions
+
+    def _state(self, request: _Object, timeout_s: float) -> _Object:
+        """`state`: LEADER is confirmed by a round sent after the question (P2, pitfall 7.1)."""
+        found = self._status.state()
+        if found["state"] == "LEADER":
+            try:
+                self._ask(READ, b"", min(timeout_s, self._status.longest_confirmation_s))
+            except CommandError:
+                return self._status.state(unconfirmed=True)
+            again = self._status.state()
+            return again if again["term"] == found["term"] else self._status.state(unconfirmed=True)
+        return found
+
+    def _cluster_status(self, request: _Object, timeout_s: float) -> _Object:
+        return self._status.cluster(self._state(request, timeout_s), timeout_s)
+
+    def _get(self, request: _Object, timeout_s: float) -> _Object:
+        key = _key(request)
+        if _flag(request, "stale"):
+            answer = self._status.stale(key, timeout_s)
+            if answer.code:
+                raise CommandError(answer.code, f'no key "{request["key"]}"')
+        else:
+            try:
+                answer = self._ask(READ, key, timeout_s)
+            except CommandError as error:
+                if error.code == "not_found":
+                    raise CommandError("not_found", f'no key "{request["key"]}"') from error
+                raise
+        return {"key": request["key"], **_show_value(answer.value or b""), "revision": answer.revision}
+
+    def _put(self, request: _Object, timeout_s: float) -> _Object:
+        key, value = _key(request), _value(request)
+        if_revision = _revision(request)
+        if _flag(request, "ifAbsent"):
+            if if_revision:
+                raise CommandError("bad_request", '"ifAbsent" and "ifRev" exclude each other; send one of them')
+            if_revision = 0
+        self._status.check_initialized()
+        return {"revision": self._ask(PROPOSE, commands.encode_put(key, value, if_revision), timeout_s).revision}
+
+    def _delete(self, request: _Object, timeout_s: float) -> _Object:
+        key = _key(request)
+        self._status.check_initialized()
+        body = commands.encode_delete(key, _revision(request))
+        return {"revision": self._ask(PROPOSE, body, timeout_s).revision}
+
+    def _bootstrap(self, request: _Object, timeout_s: float) -> _Object:
+        refusal = self._status.bootstrap(timeout_s)
+        if refusal:
+            raise CommandError("refused", refusal)
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            view = self._status.wait_for_change(0.5).view
+            if view.configuration.members:
+                return {"clusterId": view.configuration.cluster_id,
+                        "members": [member.address for member in view.configuration.members]}
+        raise CommandError("timeout", f"the founding was not durable within {timeout_s:g} s; see the log of the node")
+
+    def _join(self, request: _Object, timeout_s: float) -> _Object:
+        address = request.get("address")
+        if not isinstance(address, str):
+            raise CommandError("bad_request", '"address" is missing; send the address of any member')
+        self._give_up_cluster(address, _flag(request, "discardData"))
+        return {"accepted": True}
+
+
+_ACTIONS: Dict[str, Callable[[Requests, _Object, float], _Object]] = {
+    "state": Requests._state, "status": Requests._cluster_status, "get": Requests._get, "put": Requests._put,
+    "del": Requests._delete, "bootstrap": Requests._bootstrap, "join": Requests._join,
+}
+_ALWAYS = (Requests._state, Requests._cluster_status)
+
+
+def _timeout_s(request: _Object) -> float:
+    value = request.get("timeoutMs", DEFAULT_TIMEOUT_MS)
+    if type(value) is not int or not 0 < value <= LONGEST_TIMEOUT_MS:
+        raise CommandError("bad_request", f'"timeoutMs" is a whole number from 1 to {LONGEST_TIMEOUT_MS}')
+    return value / 1000
+
+
+def _flag(request: _Object, name: str) -> bool:
+    value = request.get(name, False)
+    if not isinstance(value, bool):
+        raise CommandError("bad_request", f'"{name}" is true or false')
+    return value
+
+
+def _revision(request: _Object) -> Optional[int]:
+    value = request.get("ifRev")
+    if value is None:
+        return None
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise CommandError("bad_request", '"ifRev" is the revision of an earlier reply, or 0 for an absent key')
+    return value
+
+
+def _key(request: _Object) -> bytes:
+    text = request.get("key")
+    if not isinstance(text, str):
+        raise CommandError("bad_request", '"key" is missing or no text')
+    return _checked(commands.check_key, text.encode("utf-8", "surrogatepass"))
+
+
+def _value(request: _Object) -> bytes:
+    text, encoding = request.get("value"), request.get("encoding")
+    if not isinstance(text, str):
+        raise CommandError("bad_request", '"value" is missing or no text; other bytes go with "encoding": "base64"')
+    if encoding not in (None, "base64"):
+        raise CommandError("bad_request", f'"encoding" {encoding!r} is unknown; leave it out or send "base64"')
+    try:
+        value = base64.b64decode(text, validate=True) if encoding else text.encode("utf-8")
+    except (binascii.Error, ValueError) as error:
+        raise CommandError("bad_request", f'"value" can\'t be read as {encoding or "UTF-8 text"}') from error
+    return _checked(commands.check_value, value)
+
+
+def _checked(check: Callable[[bytes], None], data: bytes) -> bytes:
+    try:
+        check(data)
+    except UsageError as error:
+        code = "too_large" if isinstance(error, commands.TooLarge) else "bad_request"
+        raise CommandError(code, str(error)) from error
+    return data
+
+
+def _show_value(value: bytes) -> _Object:
+    """Return "value" as text where the bytes are UTF-8, else as base64 with "encoding"."""
+    try:
+        return {"value": value.decode("utf-8")}
+    except UnicodeDecodeError:
+        return {"value": base64.b64encode(value).decode("ascii"), "encoding": "base64"}
