@@ -30,7 +30,7 @@ _UNITS = {
 _FORM = re.compile(r" *(-?)([0-9]{1,18})(?:\.([0-9]{1,18}))? *([A-Za-z]*) *")
 
 
-def parse(value: Union[str, int, float]) -> int:
+def parse(value: Union[str, float]) -> int:
     """Return the span `value` in ns: text with a unit, or a number (also as text) of milliseconds.
 
     Zero is allowed here; parts of a nanosecond are cut off. Raises `UsageError` that says what is wrong with it.
