@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Launcher for a checkout: python3 raftctl.py ... The syntax is that of old Pythons, so that they can say so."""
+"""Starts raftctl from a checkout: `python3 raftctl.py ...`. Only the launcher; the program is the folder raftctl/ beside it.
+
+Its syntax is old on purpose: a Python that is too old must get as far as the line that says so.
+"""
 
 import os
 import sys
@@ -7,15 +10,22 @@ import sys
 
 def main():
     if sys.version_info < (3, 9):
-        sys.stderr.write("raftctl: Python %d.%d is too old, 3.9 is the oldest\n" % sys.version_info[:2])
-        return 2
-    if not os.path.isdir(os.path.join(os.path.dirname(os.path.abspath(__file__)), "raftctl")):
-        sys.stderr.write("raftctl: raftctl.py starts a checkout and needs the folder raftctl/ beside it;"
-                         " to copy one file to a host, make it with: raftctl pack -o raftctl.pyz\n")
-        return 2
+        return refuse("Python %d.%d is too old; use 3.9 or newer (this is %s)"
+                      % (sys.version_info[0], sys.version_info[1], sys.executable))
+    here = os.path.dirname(os.path.realpath(__file__))
+    if not os.path.isfile(os.path.join(here, "raftctl", "__init__.py")):
+        return refuse("%s is only the launcher of a checkout and the folder raftctl/ is not beside it;"
+                      " copy the packed file: raftctl pack -o raftctl.pyz" % os.path.realpath(__file__))
     from raftctl.cli.main import main as run
+
     return run()
 
 
+def refuse(reason):
+    sys.stderr.write("raftctl: %s\n" % reason)
+    return 2
+
+
+# Only here: `import raftctl` may find this file in place of the package, and must then do nothing.
 if __name__ == "__main__":
     sys.exit(main())

@@ -116,7 +116,7 @@ COMMANDS: Dict[str, Command] = {
     "bootstrap": Command("members", "bootstrap", "found the cluster with the listed nodes that are reachable now",
         "On ONE node, and only when a listed node will not come: without it founding waits for all of them.", (JSON, TIMEOUT)),
     "check-config": Command("check", "run", "check a configuration file",
-        "Exit status 2 with one line about what is wrong.", (_argument("file", metavar="FILE", nargs="?", help="instead of --config"),)),
+        "Exit status 2 with one line about what is wrong.", (_argument("config", metavar="FILE", nargs="?", default=argparse.SUPPRESS, help="the same as --config FILE"),)),
     "pack": Command("pack", "run", "write raftctl as one file",
         "The file runs wherever Python 3.9 or newer is: python3 raftctl.pyz.",
         (_argument("-o", "--output", metavar="FILE", default="raftctl.pyz", help="raftctl.pyz unless given"),

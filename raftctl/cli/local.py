@@ -183,7 +183,7 @@ def _print_lines(lines: List[str]) -> None:
         if select.select([], [1], [], 0)[1]:
             output.write("".join(f"{line}\n" for line in lines).encode())
     except (BrokenPipeError, RaftctlError, OSError):
-        output.silence()
+        output.silence(1)
 
 
 def _remove(folder: str) -> None:

@@ -31,9 +31,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        output.silence()
+        output.silence(1)
         return BROKEN_PIPE
-    except Exception as fault:
+    except Exception as fault:  # noqa: BLE001 (the outermost handler: one line instead of a traceback)
         output.complain(_describe(fault))
         return FAULT
 

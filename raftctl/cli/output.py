@@ -24,7 +24,7 @@ def write(data: bytes) -> None:
     except BrokenPipeError:
         raise
     except OSError as error:
-        silence()
+        silence(1)
         reason = os.strerror(error.errno or errno.EIO).lower()
         raise RaftctlError(f"standard output can't be written ({reason})") from None
 
@@ -50,16 +50,13 @@ def complain(text: str) -> None:
         sys.stderr.buffer.write(f"raftctl: {shown}\n".encode("utf-8", "backslashreplace"))
         sys.stderr.buffer.flush()
     except OSError:
-        silence()
+        silence(2)
 
 
-def silence() -> None:
-    """Let what is still buffered go nowhere: else the interpreter complains about the broken stream when it ends."""
-    for descriptor in (1, 2):
-        try:
-            os.fstat(descriptor)
-        except OSError:
-            continue
-        null = os.open(os.devnull, os.O_WRONLY)
+def silence(descriptor: int) -> None:
+    """Let what is written to `descriptor` (1 or 2) go nowhere: else the interpreter complains when it ends and flushes
+    the broken stream."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    if null != descriptor:
         os.dup2(null, descriptor)
         os.close(null)

@@ -57,7 +57,7 @@ class Ready(NamedTuple):
 class Outgoing(NamedTuple):
     """Nothing incoming runs any more: `follower` if this node led, and `stop` as well where the stop is `orderly`.
 
-    Answered with `OutgoingDone`, once. `Ready` ends it (a node that began anew); an orderly one is for good.
+    Each is answered with `OutgoingDone`. `Ready` ends it (a node that began anew); an orderly one is for good.
     """
 
     orderly: bool
@@ -161,9 +161,10 @@ class Plan:
         self._start_due = True
 
     def _receive_outgoing(self, now: int, event: Outgoing) -> None:
+        self._reported = False
         if self._outgoing and self._outgoing.orderly:
             return
-        self._outgoing, self._reported = event, False
+        self._outgoing = event
         self._start_due = False
         self._stop_due = event.orderly and self._started
         if self._retry and self._retry[0] in (LEADER_HOOK, START_HOOK):

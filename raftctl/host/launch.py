@@ -6,13 +6,18 @@ script, its arguments. Exit status: 126 refused or not executable, 127 not found
 """
 
 import os
+import signal
 import stat
 import sys
 
 NOT_EXECUTABLE = 126
 NOT_FOUND = 127
 _FIRST_LINE_LIMIT = 256
-_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def others_write(found):
+    """Does the mode let anybody but the owner and the group root write?"""
+    return bool(found.st_mode & stat.S_IWOTH or (found.st_mode & stat.S_IWGRP and found.st_gid != 0))
 
 
 def refusal(path, user):
@@ -34,7 +39,7 @@ def refusal(path, user):
             return "%s belongs to user %d" % (place, found.st_uid)
         if stat.S_ISLNK(found.st_mode):
             waiting.append(os.path.join(os.path.dirname(place), os.readlink(place)))
-        elif found.st_mode & _OTHERS_WRITE and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
+        elif others_write(found) and not (stat.S_ISDIR(found.st_mode) and found.st_mode & stat.S_ISVTX):
             return "%s can be written by others (mode %04o)" % (place, stat.S_IMODE(found.st_mode))
         if os.path.dirname(place) != place:
             waiting.append(os.path.dirname(place))
@@ -59,25 +64,31 @@ def command(python, script, arguments):
     return words + [script] + arguments
 
 
+def become(argv):
+    """Execute `argv` with default signals; raise OSError where that fails."""
+    # Python ignores these in itself, and an ignored signal stays so across exec.
+    for number in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(number, signal.SIG_DFL)
+    os.execvp(argv[0], argv)
+
+
 def launch(python, script, arguments):
-    """Execute the hook; return the exit status where that is not possible, with the reason on standard error."""
+    """Become the hook; return the exit status where that is not possible, with the reason on standard error."""
+    complaint, status = "", NOT_EXECUTABLE
     try:
         # A folder on the way may be a link followed by "..", so the real path is looked at as well.
-        why = ""
         if os.geteuid() == 0:
             why = refusal(script, os.getuid()) or refusal(os.path.realpath(script), os.getuid())
-        if why:
-            complaint, status = "not run as root: %s; chown it to root and chmod go-w it" % why, NOT_EXECUTABLE
-        else:
-            argv = command(python, script, arguments)
-            complaint, status = argv[0] + ": ", NOT_EXECUTABLE
-            os.execvp(argv[0], argv)
+            complaint = why and "not run as root: %s; chown it to root and chmod go-w it" % why
+        if not complaint:
+            become(command(python, script, arguments))
     except FileNotFoundError as error:
-        complaint, status = "%s does not exist" % (error.filename or argv[0]), NOT_FOUND
+        lacking = "it" if error.filename else "its interpreter"
+        complaint, status = "%s does not exist" % lacking, NOT_FOUND
     except ValueError as error:
-        complaint, status = str(error), NOT_EXECUTABLE
+        complaint = str(error)
     except OSError as error:
-        complaint, status = "%s: %s" % (error.filename or script, os.strerror(error.errno).lower()), NOT_EXECUTABLE
+        complaint = "%s: %s" % (error.filename or "exec", os.strerror(error.errno).lower())
     sys.stderr.write("%s: %s\n" % (script, complaint))
     return status
 

@@ -168,9 +168,10 @@ def test_a_node_that_begins_anew_runs_start_again_but_not_after_an_orderly_stop(
     assert lane(Ready(), leads(3)) == []
 
 
-def test_every_outgoing_is_answered_and_a_second_one_after_an_orderly_one_changes_nothing():
+def test_every_outgoing_is_answered_and_an_orderly_one_is_for_good():
     lane = Lane()
-    assert lane(Outgoing(False), Outgoing(False), Outgoing(True), Outgoing(False), Outgoing(True)) == ["done"] * 3
+    assert lane(Outgoing(False), Outgoing(False), Outgoing(True), Outgoing(False), Outgoing(True)) == ["done"] * 5
+    assert lane(Ready()) == []
 
 
 def test_a_failed_leader_hook_is_tried_again_as_its_retry_says_and_then_counts_as_run():

@@ -1,0 +1,210 @@
+"""`check-config`: what each node of a file will use, and every script that it will run, looked at as the daemon does.
+
+Exit status 0 if a daemon would start with the file and find its scripts; else `UsageError`. Warnings change nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import pwd
+import shutil
+import socket
+import stat
+import sys
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from raftctl.base import durations
+from raftctl.base.errors import DONE, UsageError
+from raftctl.cli import output
+from raftctl.config import values
+from raftctl.config.load import load, pick
+from raftctl.config.model import Hook, Loaded, NodeConfig
+from raftctl.config.places import command_socket
+from raftctl.host import launch
+
+
+class Script(NamedTuple):
+    """What is known of one hook's script; `problem` says why it would not run, None if it would."""
+
+    event: str
+    argv: Tuple[str, ...]
+    timeout_ns: int
+    retry: int
+    mode: Optional[str]
+    owner: Optional[str]
+    interpreter: Optional[str]
+    problem: Optional[str]
+
+
+def run(options: argparse.Namespace) -> int:
+    """Check the file of --config (or the argument FILE) and print what holds; --json for one object."""
+    file = getattr(options, "file", None)
+    if file is not None and options.config is not None:
+        raise UsageError("the file is named twice; leave --config out")
+    loaded = load(file if file is not None else options.config, environ=os.environ)
+    nodes = loaded.nodes if options.node is None else (pick(loaded, options.node),)
+    scripts = [[look_at(event, hook) for event, hook in node.events] for node in nodes]
+    if getattr(options, "json", False):
+        output.show_json(_as_json(loaded, nodes, scripts))
+    else:
+        output.write("".join(f"{line}\n" for line in _as_text(loaded, nodes, scripts)).encode("utf-8", "replace"))
+    for node in nodes:
+        for warning in warnings(node):
+            output.complain(f"{loaded.path}: warning: {warning}")
+    for found in scripts:
+        for script in found:
+            if script.problem is not None:
+                raise UsageError(f'{loaded.path}: "events": "{script.event}": {script.problem}')
+    return DONE
+
+
+def look_at(event: str, hook: Hook) -> Script:
+    """Return what a daemon of this user would make of `hook` now."""
+    path = hook.argv[0]
+    mode = owner = interpreter = problem = None
+    try:
+        found = os.stat(path)
+        mode, owner = f"{stat.S_IMODE(found.st_mode):04o}", _user_name(found.st_uid)
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError("it is no regular file")
+        first = launch.command(sys.executable, path, [])[0]
+        interpreter = "itself" if first == path else first
+        if interpreter != "itself" and shutil.which(first) is None:
+            problem = f"{path}: its interpreter {first} is not here; install it, or name another script"
+        reason = launch.refusal(path, os.getuid()) if os.geteuid() == 0 else ""
+        if reason:
+            problem = f"{path}: root does not run it: {reason}; chown it to root and chmod go-w it"
+    except FileNotFoundError:
+        problem = f"{path}: no such file" + _meant(hook.argv[0])
+    except OSError as error:
+        problem = f"{path}: {os.strerror(error.errno or 0).lower()}"
+    except ValueError as error:
+        problem = f"{path}: {error}"
+    return Script(event, hook.argv, hook.timeout_ns, hook.retry, mode, owner, interpreter, problem)
+
+
+def _meant(path: str) -> str:
+    """Return the mend for a command line written as a path, or a program that is elsewhere."""
+    words = os.path.basename(path).split()
+    program = shutil.which(words[0]) if words else None
+    if program is not None and len(words) > 1:
+        return f'; a command with arguments is a list: ["{program}", "{words[1]}"]'
+    return f"; did you mean {program}?" if program is not None else "; a relative path begins beside the configuration"
+
+
+def _user_name(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
+
+
+def warnings(node: NodeConfig) -> List[str]:
+    """Return what is allowed and still looks like a mistake."""
+    found = []
+    for key, path in (("dataDir", node.data_dir), ("logFile", node.log_file), ("secretFile", node.secret_file)):
+        if path is not None and "$" in path:
+            found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
+    if node.insecure and not node.secrets:
+        found.append(f'{node.name}: "insecure": every host that reaches it can change its data')
+    if any(not values.is_loopback(one.host) for one in node.cluster_nodes):
+        inner = _loopback_of(node.listen_host)
+        if inner is not None:
+            found.append(
+                f'{node.name}: {node.listen_host} is {inner} on this host (/etc/hosts), where no peer reaches it; '
+                'write "listen": "0.0.0.0", or the IP'
+            )
+    return found
+
+
+def _loopback_of(host: str) -> Optional[str]:
+    """Return the loopback address that the name `host` means here, None if it means another."""
+    if values.packed(host) is not None or host == "*":
+        return None
+    try:
+        found = [place[4][0] for place in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
+    except (OSError, UnicodeError):
+        return None
+    return str(found[0]) if all(values.is_loopback(str(one)) for one in found) else None
+
+
+def _as_text(loaded: Loaded, nodes: Tuple[NodeConfig, ...], scripts: List[List[Script]]) -> List[str]:
+    count = len(loaded.nodes)
+    kind = f"a cluster file of {count} node{'s' if count > 1 else ''}" if loaded.is_cluster else "one node"
+    lines = [f"{loaded.path}: {kind}, service {loaded.service_name} ({loaded.description})"]
+    if loaded.is_cluster:
+        lines.append(f"  log of the managing process  {_log(loaded.log_file, loaded.log_level)}")
+    for node, found in zip(nodes, scripts):
+        lines += ["", f"node {node.name}"]
+        rows = [*_rows(node), *((f"hook {script.event}", _hook_text(script)) for script in found)]
+        width = max(len(label) for label, _ in rows)
+        lines += [f"  {label.ljust(width)}  {text}" for label, text in rows]
+    return lines
+
+
+def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
+    together = " ".join(map(str, node.cluster_nodes))
+    if node.join is not None:
+        together = f"joins the cluster of {node.join}"
+    port = "none" if node.command_port is None else f"{node.command_port} on {node.command_host}"
+    secret = "none" if node.secret_file is None else f"{node.secret_file} ({len(node.secrets)})"
+    return [
+        ("address", str(node.address)),
+        ("listens on", f"{node.listen_host}, port {node.address.port}"),
+        ("command port", port),
+        ("command socket", command_socket(node)),
+        ("cluster", together or "a cluster of one, until it joins another"),
+        ("heartbeat", durations.render(node.heartbeat_ns)),
+        ("election", f"{durations.render(node.election_min_ns)} to {durations.render(node.election_max_ns)}"),
+        ("data", node.data_dir),
+        ("log", _log(node.log_file, node.log_level)),
+        ("secrets", secret + (", insecure" if node.insecure else "")),
+    ]
+
+
+def _log(file: Optional[str], level: str) -> str:
+    return f"{file or 'standard error'}, level {level}"
+
+
+def _hook_text(script: Script) -> str:
+    limits = f"timeout {durations.render(script.timeout_ns)}, retry {script.retry}"
+    if script.problem is not None:
+        return f"{' '.join(script.argv)}: WOULD NOT RUN; {limits}"
+    return f"{' '.join(script.argv)}: mode {script.mode}, owner {script.owner}, run by {script.interpreter}; {limits}"
+
+
+def _as_json(loaded: Loaded, nodes: Tuple[NodeConfig, ...], scripts: List[List[Script]]) -> Dict[str, Any]:
+    return {
+        "path": loaded.path, "isCluster": loaded.is_cluster, "serviceName": loaded.service_name,
+        "description": loaded.description, "user": loaded.user,
+        "logFile": loaded.log_file, "logLevel": loaded.log_level,
+        "nodes": [_node_json(node, found) for node, found in zip(nodes, scripts)],
+    }  # fmt: skip
+
+
+def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
+    return {
+        "name": node.name, "address": str(node.address), "listen": node.listen_host,
+        "commandHost": node.command_host, "commandPort": node.command_port, "commandSocket": command_socket(node),
+        "clusterNodes": [str(one) for one in node.cluster_nodes],
+        "join": None if node.join is None else str(node.join),
+        "heartbeatMs": _ms(node.heartbeat_ns), "electionMinMs": _ms(node.election_min_ns),
+        "electionMaxMs": _ms(node.election_max_ns),
+        "dataDir": node.data_dir, "logFile": node.log_file, "logLevel": node.log_level,
+        "secretFile": node.secret_file, "secrets": len(node.secrets), "insecure": node.insecure,
+        "events": {script.event: _script_json(script) for script in scripts},
+        "warnings": warnings(node),
+    }  # fmt: skip
+
+
+def _script_json(script: Script) -> Dict[str, Any]:
+    return {
+        "run": list(script.argv), "timeoutMs": _ms(script.timeout_ns), "retry": script.retry, "mode": script.mode,
+        "owner": script.owner, "interpreter": script.interpreter, "problem": script.problem,
+    }  # fmt: skip
+
+
+def _ms(span_ns: int) -> float:
+    whole, rest = divmod(span_ns, durations.MILLISECOND)
+    return span_ns / durations.MILLISECOND if rest else whole
