@@ -153,7 +153,7 @@ def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
         ("address", str(node.address)),
         ("listens on", f"{node.listen_host}, port {node.address.port}"),
         ("command port", port),
-        ("command socket", command_socket(node)),
+        ("command socket", _socket(node)),
         ("cluster", together or "a cluster of one, until it joins another"),
         ("heartbeat", durations.render(node.heartbeat_ns)),
         ("election", f"{durations.render(node.election_min_ns)} to {durations.render(node.election_max_ns)}"),
@@ -161,6 +161,10 @@ def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
         ("log", _log(node.log_file, node.log_level)),
         ("secrets", secret + (", insecure" if node.insecure else "")),
     ]
+
+
+def _socket(node: NodeConfig) -> str:
+    return command_socket(node, as_root=os.geteuid() == 0 and node.user in (None, "root"))
 
 
 def _log(file: Optional[str], level: str) -> str:
@@ -186,7 +190,7 @@ def _as_json(loaded: Loaded, nodes: Tuple[NodeConfig, ...], scripts: List[List[S
 def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
     return {
         "name": node.name, "address": str(node.address), "listen": node.listen_host,
-        "commandHost": node.command_host, "commandPort": node.command_port, "commandSocket": command_socket(node),
+        "commandHost": node.command_host, "commandPort": node.command_port, "commandSocket": _socket(node),
         "clusterNodes": [str(one) for one in node.cluster_nodes],
         "join": None if node.join is None else str(node.join),
         "heartbeatMs": _ms(node.heartbeat_ns), "electionMinMs": _ms(node.election_min_ns),

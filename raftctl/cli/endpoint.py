@@ -46,7 +46,7 @@ class Daemon(NamedTuple):
 
 def find(options: argparse.Namespace) -> Daemon:
     """Return the daemon of --config and --node; `UsageError` where they name none, or several."""
-    loaded = load(options.config, environ=os.environ)
+    loaded = load(options.config, environ=os.environ, for_client=True)
     node = pick(loaded, options.node)
     endpoints: List[tuple] = [("unix", path) for path in command_sockets(node)]
     if node.command_port is not None:

@@ -39,8 +39,11 @@ class Interrupts:
 
     def __init__(self) -> None:
         self._held = False
-        self._former = {number: signal.getsignal(number) for number in _SIGNALS}
+        self._former: Dict[int, Any] = {}
+
+    def begin(self) -> None:
         for number in _SIGNALS:
+            self._former[number] = signal.getsignal(number)
             signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: Optional[FrameType]) -> None:
@@ -87,6 +90,7 @@ def run(options: argparse.Namespace) -> int:
     interrupts = Interrupts()
     try:
         try:
+            interrupts.begin()
             return _serve(folder, ports, options.local, events)
         except Interrupted:
             return DONE

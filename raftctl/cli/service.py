@@ -1,108 +1,215 @@
-"""`svcinstall` and `svcuninstall`: the systemd unit of a configuration, written, enabled, removed. Idempotent."""
+"""`svcinstall` and `svcuninstall`: the systemd service of a configuration.
+
+Owns the files in /etc/systemd/system that raftctl wrote, and no other: each begins with a marker and says which
+configuration it is for. Anything that can be refused is refused before the first change.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
-import shutil
+import shlex
 import subprocess
-import sys
-from typing import List, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
-from raftctl.base.errors import DONE, NotAllowed, RaftctlError, UsageError
+from raftctl.base.errors import DONE, NO, NotAllowed, RaftctlError
 from raftctl.base.files import sync_directory, write_atomic
+from raftctl.cli import output
 from raftctl.cli.program import program
 from raftctl.config.load import load, pick
-from raftctl.config.model import Loaded
 from raftctl.host import systemd
+from raftctl.host.systemd import Unit
 
-UNIT_FOLDER = "/etc/systemd/system"
-# systemctl itself answers in seconds; `enable --now` waits for READY=1, at most TimeoutStartSec.
-_SYSTEMCTL_TIMEOUT_S = 120
+UNITS = "/etc/systemd/system"
+# A unit in UNITS hides one of the same name here.
+OTHER_UNITS = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+BOOTED = "/run/systemd/system"
+_QUICK_S = 60.0
+# `enable --now` waits for READY, `disable --now` for the stop; systemd has time limits of its own for both.
+_SLOW_S = 3600.0
 
 
-def install(options: argparse.Namespace) -> int:
-    """Write and enable the unit; --now starts it too, --dry-run only prints it."""
-    loaded, path, text = _unit(options)
+class Host(NamedTuple):
+    """What of the host is looked at and changed; a test gives its own."""
+
+    is_root: bool
+    units: str = UNITS
+    other_units: Tuple[str, ...] = OTHER_UNITS
+    booted: str = BOOTED
+    systemctl: str = "systemctl"
+
+
+def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
+    """Write, enable and with --now start the unit; return the exit status. Installing the same again changes nothing."""
+    host = host or _this_host()
+    unit, node = _unit(options)
     if options.dry_run:
-        sys.stdout.write(text)
-        print(f"raftctl: would write {path}", file=sys.stderr)
+        output.write(unit.text.encode())
         return DONE
-    _require_root("svcinstall")
-    changed = _write(path, text, force=options.force)
-    name = os.path.basename(path)
-    _systemctl("daemon-reload")
-    _systemctl("enable", name)
-    print(f"{path}: {'written' if changed else 'unchanged'}, enabled")
-    if options.now:
-        _systemctl("restart" if changed else "start", name)
-        print(f"{loaded.service_name}: started; look at it: systemctl status {loaded.service_name}")
+    _require_root(host, options, "svcinstall")
+    path = os.path.join(host.units, unit.file_name)
+    before = _read(path)
+    if not options.force:
+        _refuse_foreign(host, path, before, unit)
+    _require_systemd(host)
+    if before == unit.text:
+        output.complain(f"{path}: unchanged")
     else:
-        print(f"start it: systemctl start {loaded.service_name}")
+        _write(path, unit.text)
+        output.complain(f"{path}: {'written' if before is None else 'written anew'}")
+    # Also for an unchanged file: a former try may have ended half-way.
+    _systemctl(host, ["daemon-reload"], _QUICK_S)
+    _systemctl(host, ["enable", "--quiet", unit.file_name], _QUICK_S)
+    _sync(host)
+    if options.now:
+        _systemctl(host, ["start", unit.file_name], _SLOW_S)
+    _say_next(host, options, unit, before, node)
     return DONE
 
 
-def uninstall(options: argparse.Namespace) -> int:
-    """Stop, disable and remove the unit. Data directories and logs stay."""
-    loaded, path, _ = _unit(options)
-    if not os.path.lexists(path):
-        print(f"{path}: not there, nothing to remove")
-        return DONE
-    if not _is_ours(path):
-        raise NotAllowed(f"{path} was not written by raftctl svcinstall; remove it by hand")
+def uninstall(options: argparse.Namespace, host: Optional[Host] = None) -> int:
+    """Stop, disable and remove the unit; return the exit status, 1 where there is none. Data and configuration stay."""
+    host = host or _this_host()
+    unit, _ = _unit(options)
+    path = os.path.join(host.units, unit.file_name)
+    before = _read(path)
+    if before is None:
+        output.complain(f"{path}: no such unit; nothing to remove")
+        return NO
+    origin = systemd.origin_of(before)
+    if origin != unit.origin and not options.force:
+        whose = f"is for {origin}, not for {unit.origin}" if origin else "was not written by raftctl"
+        raise NotAllowed(f"{path}: {whose}; not removed (--force removes it)")
     if options.dry_run:
-        print(f"raftctl: would stop {loaded.service_name} and remove {path}", file=sys.stderr)
+        output.line(f"systemctl disable --now {unit.file_name}")
+        output.line(f"rm {shlex.quote(path)}")
+        output.line("systemctl daemon-reload")
         return DONE
-    _require_root("svcuninstall")
-    _systemctl("disable", "--now", os.path.basename(path))
-    os.unlink(path)
-    sync_directory(UNIT_FOLDER)
-    _systemctl("daemon-reload")
-    print(f"{path}: removed; data and logs were kept")
+    _require_root(host, options, "svcuninstall")
+    _require_systemd(host)
+    _systemctl(host, ["disable", "--now", "--quiet", unit.file_name], _SLOW_S)
+    _remove(path)
+    _systemctl(host, ["daemon-reload"], _QUICK_S)
+    # Else a failed service stays in `systemctl list-units`; it says no where there is nothing to forget.
+    _call(host, ["reset-failed", unit.file_name], _QUICK_S)
+    _sync(host)
+    output.complain(f"{path}: stopped and removed; data and configuration are untouched")
     return DONE
 
 
-def _unit(options: argparse.Namespace) -> Tuple[Loaded, str, str]:
-    loaded = load(options.config, environ=os.environ)
-    nodes = (pick(loaded, options.node),) if options.node else loaded.nodes
-    text = systemd.render(loaded, nodes, program(), options.node or "")
-    return loaded, os.path.join(UNIT_FOLDER, f"{loaded.service_name}.service"), text
+def _this_host() -> Host:
+    return Host(is_root=os.geteuid() == 0)
 
 
-def _require_root(command: str) -> None:
-    if os.geteuid():
-        raise NotAllowed(f"{command} needs root, nothing was changed; run it with sudo")
+def _unit(options: argparse.Namespace) -> Tuple[Unit, Optional[str]]:
+    """Return the unit, and the --node that it is for."""
+    loaded = load(options.config, environ=os.environ, as_root=True, for_client=options.dry_run)
+    chosen = pick(loaded, options.node) if options.node is not None and loaded.is_cluster else None
+    if options.node is not None and chosen is None:
+        pick(loaded, options.node)
+    return systemd.render(loaded, chosen, program()), options.node
 
 
-def _is_ours(path: str) -> bool:
+def _require_root(host: Host, options: argparse.Namespace, command: str) -> None:
+    if host.is_root:
+        return
+    words = ["sudo", *program()]
+    if options.config is not None:
+        words += ["-c", os.path.abspath(options.config)]
+    words.append(command)
+    words += ["--node", options.node] if options.node is not None else []
+    words += [f"--{name}" for name in ("now", "force") if getattr(options, name)]
+    raise NotAllowed(f"{host.units} is root's, nothing was changed; run: {' '.join(map(shlex.quote, words))}")
+
+
+def _require_systemd(host: Host) -> None:
+    if not os.path.isdir(host.booted):
+        raise RaftctlError("this host does not run systemd, nothing was changed; start the daemon by what it runs: "
+                           "raftctl -c FILE start")
+
+
+def _refuse_foreign(host: Host, path: str, before: Optional[str], unit: Unit) -> None:
+    if before is not None:
+        origin = systemd.origin_of(before)
+        if origin is None:
+            raise NotAllowed(f'{path}: exists and was not written by raftctl; choose another "serviceName", '
+                             "or overwrite it: --force")
+        if origin != unit.origin:
+            raise NotAllowed(f'{path}: is for {origin}; choose another "serviceName" in {unit.origin}, '
+                             "or overwrite it: --force")
+        return
+    for folder in host.other_units:
+        other = os.path.join(folder, unit.file_name)
+        if os.path.lexists(other):
+            raise NotAllowed(f'{other}: a service of this name is there already; choose another "serviceName", '
+                             "or hide it: --force")
+
+
+def _read(path: str) -> Optional[str]:
     try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            return file.read(len(systemd.MARK)) == systemd.MARK
+        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+            return file.read()
+    except FileNotFoundError:
+        return "" if os.path.islink(path) else None
     except OSError as error:
-        raise UsageError(f"{path} can't be read ({os.strerror(error.errno).lower()})") from None
+        raise RaftctlError(f"{path}: not readable ({_reason(error)})") from None
 
 
-def _write(path: str, text: str, *, force: bool) -> bool:
-    """Make `text` the unit at `path` and return whether it is new."""
-    if os.path.lexists(path):
-        with open(path, "rb") as file:
-            if file.read() == text.encode():
-                return False
-        if not force and not _is_ours(path):
-            raise NotAllowed(f"{path} was not written by raftctl svcinstall; to replace it: svcinstall --force")
+def _write(path: str, text: str) -> None:
     try:
-        write_atomic(path, text.encode(), 0o644)
+        write_atomic(path, text.encode("utf-8"), 0o644)
     except OSError as error:
-        raise UsageError(f"{path} can't be written ({os.strerror(error.errno).lower()})") from None
-    return True
+        raise RaftctlError(f"{path}: not written ({_reason(error)})") from None
 
 
-def _systemctl(*words: str) -> None:
-    if not shutil.which("systemctl"):
-        raise UsageError("there is no systemctl on this host; run raftctl start under your own service manager")
-    command: List[str] = ["systemctl", *words]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=_SYSTEMCTL_TIMEOUT_S, check=False)
-    if done.returncode:
-        reason = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
-        raise RaftctlError(f"{' '.join(command)}: {reason}")
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return  # `systemctl disable` removes a unit that is a symbolic link.
+    except OSError as error:
+        raise RaftctlError(f"{path}: not removed ({_reason(error)})") from None
+
+
+def _sync(host: Host) -> None:
+    """Make the links of `systemctl enable` durable, which systemctl does not: else a power loss soon after undoes it."""
+    for folder in (host.units, os.path.join(host.units, "multi-user.target.wants")):
+        if os.path.isdir(folder):
+            sync_directory(folder)
+
+
+def _say_next(host: Host, options: argparse.Namespace, unit: Unit, before: Optional[str], node: Optional[str]) -> None:
+    changed = before is not None and before != unit.text
+    runs = _call(host, ["is-active", "--quiet", unit.file_name], _QUICK_S).returncode == 0
+    steps = []
+    if changed and runs:
+        output.complain(f"{unit.file_name} still runs as it was; a restart may move the leadership")
+        steps.append(f"systemctl restart {unit.file_name}")
+    elif not runs:
+        steps.append(f"systemctl start {unit.file_name}")
+    words = [*program(), "-c", unit.origin.split(" --node ")[0], *(["--node", node] if node is not None else []), "status"]
+    steps += [f"systemctl status {unit.file_name}", " ".join(map(shlex.quote, words))]
+    output.complain("enabled; next:" if not options.now else "enabled and started; next:")
+    for step in steps:
+        output.complain(f"  {step}")
+
+
+def _systemctl(host: Host, arguments: List[str], limit_s: float) -> None:
+    done = _call(host, arguments, limit_s)
+    if done.returncode != 0:
+        said = " ".join(done.stderr.split()) or f"exit status {done.returncode}"
+        raise RaftctlError(f"systemctl {' '.join(arguments)}: {said}")
+
+
+def _call(host: Host, arguments: List[str], limit_s: float) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run([host.systemctl, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                              stderr=subprocess.PIPE, text=True, errors="replace", timeout=limit_s, check=False)
+    except FileNotFoundError:
+        raise RaftctlError("systemctl is not on the PATH; this command installs a systemd service") from None
+    except subprocess.TimeoutExpired:
+        raise RaftctlError(f"systemctl {' '.join(arguments)}: no end within {limit_s:.0f} s") from None
+
+
+def _reason(error: OSError) -> str:
+    return os.strerror(error.errno or 0).lower()

@@ -1,47 +1,127 @@
-"""Rendering of the systemd unit (systemd.service(5)); pure text. `cli/service.py` installs it."""
+"""systemd units: rendered from the templates in `units/`, and recognised again. Touches no file and runs nothing.
+
+The rules of quoting are those of systemd.syntax(7) and systemd.service(5), "COMMAND LINES".
+"""
 
 from __future__ import annotations
 
 import re
 import string
-from typing import Sequence
+from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl.base import resources
-from raftctl.base.durations import SECOND
+from raftctl.base.errors import UsageError
 from raftctl.config.model import Loaded, NodeConfig
+from raftctl.config.places import SYSTEM_DATA
 
-MARK = "# written by raftctl svcinstall"
-TEMPLATE = "units/raftctl.service"
+MARKER = "# written by raftctl svcinstall"
+_ORIGIN = "# for "
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,199}\Z")
+_PLAIN = re.compile(r"[A-Za-z0-9_./:@%$=,+-]+\Z")
 
-# Beside the hooks' own limits: RELEASE, closing, and KILL of a hook that does not heed TERM.
-_STOP_MARGIN_S = 15
-_OUTGOING_EVENTS = ("follower", "stop")
-_PLAIN = re.compile(r"[A-Za-z0-9_@%+=:,./-]+\Z")
+# Hooks that may have to run to their end, one after the other, before the service has stopped: `start` may be running
+# when the stop comes, and a running `leader` hook is ended.
+_WAITED_FOR = ("start", "follower", "stop")
+# To end a leader hook, hand over the leadership, and close listeners, disk and links.
+STOP_MARGIN_S = 30
+_SECOND_NS = 1_000_000_000
 
 
-def quote(word: str) -> str:
-    """Return `word` as one argument of ExecStart=: specifiers (%) and variables ($) mean nothing, quotes are kept."""
-    escaped = word.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
-    return escaped if _PLAIN.match(escaped) else f'"{escaped}"'
+class Unit(NamedTuple):
+    """`file_name` is `<serviceName>.service`; `origin` says which configuration (and node of it) the unit is for."""
+
+    file_name: str
+    origin: str
+    text: str
+
+
+def render(loaded: Loaded, chosen: Optional[NodeConfig], program: Sequence[str]) -> Unit:
+    """Return the unit that starts all nodes of `loaded`, or only `chosen`.
+
+    `program` is the absolute argv prefix that starts raftctl. `loaded` was read as root reads it (`as_root=True`):
+    the service manager starts the unit as root. Raises `UsageError` for what a unit can't say.
+    """
+    nodes = loaded.nodes if chosen is None else (chosen,)
+    name = _service_name(loaded)
+    selection = [] if chosen is None else ["--node", str(chosen.address)]
+    origin = " ".join([loaded.path, *selection])
+    paths = [loaded.path, *program[1:2], *(node.data_dir for node in nodes)]
+    values = {
+        "marker": MARKER,
+        "origin": _ORIGIN + _one_line("configuration", origin),
+        "name": name,
+        "description": _specifiers(_one_line("description", loaded.description)),
+        "paths": " ".join(_quote(path) for path in _distinct(paths) if path.startswith("/")),
+        "command": command_line([*program, "-c", loaded.path, "start", *selection]),
+        "identity": "\n".join(_identity(loaded.user, nodes)),
+        "stop_seconds": str(stop_seconds(nodes)),
+    }
+    template = "cluster" if len(nodes) > 1 else "node"
+    text = resources.read(f"units/{template}.service").decode("utf-8")
+    return Unit(f"{name}.service", origin, string.Template(text).substitute(values))
+
+
+def origin_of(text: str) -> Optional[str]:
+    """Return what the unit `text` was written for, None where raftctl did not write it."""
+    lines = text.split("\n")
+    if lines[0] != MARKER or not lines[1:] or not lines[1].startswith(_ORIGIN):
+        return None
+    return lines[1][len(_ORIGIN) :]
 
 
 def stop_seconds(nodes: Sequence[NodeConfig]) -> int:
-    """Return TimeoutStopSec: the outgoing hooks of the slowest node, and a margin; nodes stop side by side."""
-    longest = 0
-    for node in nodes:
-        limits = [hook.timeout_ns for event, hook in node.events if event in _OUTGOING_EVENTS]
-        longest = max(longest, sum(limits))
-    return -(-longest // SECOND) + _STOP_MARGIN_S
+    """Return how long an orderly stop may take, in s. Nodes stop side by side: the slowest counts."""
+    limits = [sum(hook.timeout_ns for event, hook in node.events if event in _WAITED_FOR) for node in nodes]
+    return -(-max(limits) // _SECOND_NS) + STOP_MARGIN_S
 
 
-def render(loaded: Loaded, nodes: Sequence[NodeConfig], program: Sequence[str], node_option: str = "") -> str:
-    """Return the unit that runs `nodes` of `loaded` with the argv prefix `program`. All its paths are absolute."""
-    argv = [*program, "-c", loaded.path, "start"] + (["--node", node_option] if node_option else [])
-    mounts = sorted({node.data_dir for node in nodes})
-    return string.Template(resources.read(TEMPLATE).decode()).substitute(
-        description=" ".join(loaded.description.replace("%", "%%").split()),
-        mounts=" ".join(quote(path) for path in mounts),
-        command=" ".join(quote(word) for word in argv),
-        stop_seconds=stop_seconds(nodes),
-        user_line=f"User={loaded.user}\n" if loaded.user else "",
-    )
+def command_line(argv: Sequence[str]) -> str:
+    """Return the value of ExecStart= that runs exactly `argv`; argv[0] is an absolute path."""
+    if "$" in argv[0]:
+        # systemd takes the path as it is, but would expand the same word as argv[0].
+        raise UsageError(f'the path of the interpreter, {argv[0]}, has a "$", which a systemd unit can\'t say')
+    return " ".join(_quote(word).replace("$", "$$") for word in argv)
+
+
+def _identity(user: Optional[str], nodes: Sequence[NodeConfig]) -> List[str]:
+    """Return the lines that say as whom the service runs, and which directories systemd makes for it."""
+    if user is None or user == "root":
+        # The folder of the command sockets is shared by all services of raftctl on the host: no stop removes it.
+        return ["RuntimeDirectory=raftctl", "RuntimeDirectoryPreserve=yes"]
+    lines = [f"User={user}"]
+    default = [node.address.port for node in nodes if node.data_dir_is_default]
+    if default:
+        # The place that it would be for root: /var/lib/raftctl/PORT, made by systemd for this user.
+        lines.append(f"Environment=XDG_STATE_HOME={SYSTEM_DATA.rpartition('/')[0]}")
+        lines.append("StateDirectory=" + " ".join(f"raftctl/{port}" for port in default))
+        lines.append("StateDirectoryMode=0700")
+    return lines
+
+
+def _service_name(loaded: Loaded) -> str:
+    name = loaded.service_name
+    if not _NAME.match(name) or name.endswith(("@", ".service")):
+        raise UsageError(f'{loaded.path}: "serviceName": "{name}" can\'t be the name of a systemd service')
+    return name
+
+
+def _quote(word: str) -> str:
+    """Return `word` as one word of a unit file's list, specifiers escaped; `$` is left to the caller."""
+    word = _specifiers(_one_line("path", word))
+    if _PLAIN.match(word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _specifiers(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _one_line(what: str, text: str) -> str:
+    if any(ord(character) < 32 or ord(character) == 127 for character in text):
+        raise UsageError(f"the {what} {text!r} has a control character, which a systemd unit can't say")
+    return text
+
+
+def _distinct(words: Sequence[str]) -> Tuple[str, ...]:
+    return tuple(dict.fromkeys(words))
