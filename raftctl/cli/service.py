@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import shutil
 import subprocess
 from typing import List, NamedTuple, Optional, Tuple
 
@@ -17,6 +18,7 @@ from raftctl.base.files import sync_directory, write_atomic
 from raftctl.cli import output
 from raftctl.cli.program import program
 from raftctl.config.load import load, pick
+from raftctl.config.places import config_path
 from raftctl.host import systemd
 from raftctl.host.systemd import Unit
 
@@ -42,11 +44,13 @@ class Host(NamedTuple):
 def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
     """Write, enable and with --now start the unit; return the exit status. Installing the same again changes nothing."""
     host = host or _this_host()
-    unit, node = _unit(options)
+    if not options.dry_run:
+        _require_root(host, options, "svcinstall")
+    # Where nothing is changed, a secret that this user may not read is no hindrance.
+    unit, status = _unit(options, for_client=options.dry_run)
     if options.dry_run:
         output.write(unit.text.encode())
         return DONE
-    _require_root(host, options, "svcinstall")
     path = os.path.join(host.units, unit.file_name)
     before = _read(path)
     if not options.force:
@@ -63,14 +67,19 @@ def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
     _sync(host)
     if options.now:
         _systemctl(host, ["start", unit.file_name], _SLOW_S)
-    _say_next(host, options, unit, before, node)
+    changed = before is not None and before != unit.text
+    output.complain("enabled and started; next:" if options.now else "enabled; next:")
+    for step in [*_next_steps(host, unit, changed), shlex.join(status)]:
+        output.complain(f"  {step}")
     return DONE
 
 
 def uninstall(options: argparse.Namespace, host: Optional[Host] = None) -> int:
     """Stop, disable and remove the unit; return the exit status, 1 where there is none. Data and configuration stay."""
     host = host or _this_host()
-    unit, _ = _unit(options)
+    if not options.dry_run:
+        _require_root(host, options, "svcuninstall")
+    unit, _ = _unit(options, for_client=True)
     path = os.path.join(host.units, unit.file_name)
     before = _read(path)
     if before is None:
@@ -85,7 +94,6 @@ def uninstall(options: argparse.Namespace, host: Optional[Host] = None) -> int:
         output.line(f"rm {shlex.quote(path)}")
         output.line("systemctl daemon-reload")
         return DONE
-    _require_root(host, options, "svcuninstall")
     _require_systemd(host)
     _systemctl(host, ["disable", "--now", "--quiet", unit.file_name], _SLOW_S)
     _remove(path)
@@ -101,31 +109,32 @@ def _this_host() -> Host:
     return Host(is_root=os.geteuid() == 0)
 
 
-def _unit(options: argparse.Namespace) -> Tuple[Unit, Optional[str]]:
-    """Return the unit, and the --node that it is for."""
-    loaded = load(options.config, environ=os.environ, as_root=True, for_client=options.dry_run)
-    chosen = pick(loaded, options.node) if options.node is not None and loaded.is_cluster else None
-    if options.node is not None and chosen is None:
-        pick(loaded, options.node)
-    return systemd.render(loaded, chosen, program()), options.node
+def _unit(options: argparse.Namespace, *, for_client: bool) -> Tuple[Unit, List[str]]:
+    """Return the unit, and the command line that shows the status of what it starts."""
+    loaded = load(options.config, environ=os.environ, as_root=True, for_client=for_client)
+    chosen = pick(loaded, options.node) if options.node is not None else None
+    unit = systemd.render(loaded, chosen if loaded.is_cluster else None, program())
+    node = chosen or loaded.nodes[0]
+    selection = ["--node", str(node.address)] if len(loaded.nodes) > 1 else []
+    return unit, [*program(), "-c", loaded.path, *selection, "status"]
 
 
 def _require_root(host: Host, options: argparse.Namespace, command: str) -> None:
     if host.is_root:
         return
-    words = ["sudo", *program()]
-    if options.config is not None:
-        words += ["-c", os.path.abspath(options.config)]
-    words.append(command)
+    # sudo drops RAFTCTL_CONFIG, so the file is named.
+    words = ["sudo", *program(), "-c", os.path.abspath(config_path(options.config, os.environ)), command]
     words += ["--node", options.node] if options.node is not None else []
     words += [f"--{name}" for name in ("now", "force") if getattr(options, name)]
-    raise NotAllowed(f"{host.units} is root's, nothing was changed; run: {' '.join(map(shlex.quote, words))}")
+    raise NotAllowed(f"only root may change {host.units}, nothing was changed; run: {shlex.join(words)}")
 
 
 def _require_systemd(host: Host) -> None:
     if not os.path.isdir(host.booted):
         raise RaftctlError("this host does not run systemd, nothing was changed; start the daemon by what it runs: "
                            "raftctl -c FILE start")
+    if shutil.which(host.systemctl) is None:
+        raise RaftctlError(f"{host.systemctl} is not on the PATH, nothing was changed")
 
 
 def _refuse_foreign(host: Host, path: str, before: Optional[str], unit: Unit) -> None:
@@ -178,20 +187,12 @@ def _sync(host: Host) -> None:
             sync_directory(folder)
 
 
-def _say_next(host: Host, options: argparse.Namespace, unit: Unit, before: Optional[str], node: Optional[str]) -> None:
-    changed = before is not None and before != unit.text
+def _next_steps(host: Host, unit: Unit, changed: bool) -> List[str]:
     runs = _call(host, ["is-active", "--quiet", unit.file_name], _QUICK_S).returncode == 0
-    steps = []
-    if changed and runs:
-        output.complain(f"{unit.file_name} still runs as it was; a restart may move the leadership")
-        steps.append(f"systemctl restart {unit.file_name}")
-    elif not runs:
-        steps.append(f"systemctl start {unit.file_name}")
-    words = [*program(), "-c", unit.origin.split(" --node ")[0], *(["--node", node] if node is not None else []), "status"]
-    steps += [f"systemctl status {unit.file_name}", " ".join(map(shlex.quote, words))]
-    output.complain("enabled; next:" if not options.now else "enabled and started; next:")
-    for step in steps:
-        output.complain(f"  {step}")
+    if not runs:
+        return [f"systemctl start {unit.file_name}"]
+    # Not done here: a restart may move the leadership, so the operator chooses the moment.
+    return [f"systemctl restart {unit.file_name}"] if changed else []
 
 
 def _systemctl(host: Host, arguments: List[str], limit_s: float) -> None:
@@ -205,8 +206,6 @@ def _call(host: Host, arguments: List[str], limit_s: float) -> subprocess.Comple
     try:
         return subprocess.run([host.systemctl, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                               stderr=subprocess.PIPE, text=True, errors="replace", timeout=limit_s, check=False)
-    except FileNotFoundError:
-        raise RaftctlError("systemctl is not on the PATH; this command installs a systemd service") from None
     except subprocess.TimeoutExpired:
         raise RaftctlError(f"systemctl {' '.join(arguments)}: no end within {limit_s:.0f} s") from None
 

@@ -47,11 +47,14 @@ def read_regular(path: str, limit: int) -> bytes:
     try:
         # O_NONBLOCK: a FIFO without a writer must not hang us; it is then refused.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        with open(descriptor, "rb") as file:
+        try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
                 raise UsageError(f"{path}: is {_kind(mode)}; name a regular file")
-            data = file.read(limit + 1)
+            with open(descriptor, "rb", closefd=False) as file:
+                data = file.read(limit + 1)
+        finally:
+            os.close(descriptor)
     except ValueError:
         raise UsageError(f"{path!r}: is no file name") from None
     except PermissionError as error:
@@ -88,12 +91,12 @@ def _decode(path: str, data: bytes) -> str:
 def _unique(pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
     seen: Dict[str, str] = {}
     for name, _ in pairs:
-        former = seen.setdefault(fold(name), name)
-        if former is name:
-            continue
+        former = seen.get(fold(name))
         if former == name:
             raise UsageError(f'"{name}" stands twice in one object; remove one')
-        raise UsageError(f'"{former}" and "{name}" are the same key; remove one')
+        if former is not None:
+            raise UsageError(f'"{former}" and "{name}" are the same key; remove one')
+        seen[fold(name)] = name
     return dict(pairs)
 
 

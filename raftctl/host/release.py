@@ -125,7 +125,8 @@ class _Courier:
         self._body = body
         self._on_end = on_end
         self._out = b""
-        self._sent = False
+        self._sealed = False
+        self._over = False
         self._socket: Optional[socket.socket] = None
 
     def dial(self, ip: str, port: int) -> None:
@@ -154,14 +155,15 @@ class _Courier:
         """Read what is there, then write what is due; after the RELEASE only the end of the stream is awaited."""
         try:
             data = self._receive()
-            if data == b"" and self._sent:
+            if data == b"" and self._sealed and not self._out:
                 self._end("")
                 return
-            if data is not None and not self._sent:
+            if data is not None and not self._sealed:
                 self._shake.receive(data)
                 self._out += self._shake.outgoing()
                 self._seal()
-            self._flush()
+            if self._out or not self._sealed:
+                self._flush()
         except (OSError, PeerFault) as error:
             self._end(str(error))
 
@@ -174,23 +176,24 @@ class _Courier:
     def _seal(self) -> None:
         if self._shake.result:
             self._out += self._shake.result.sealer.seal(handshake.RAFT, self._body)
-            self._sent = True
+            self._sealed = True
 
     def _flush(self) -> None:
         try:
             self._out = self._out[self._socket.send(self._out, socket.MSG_NOSIGNAL):] if self._out else b""
         except BlockingIOError:
             pass
-        if self._sent and not self._out:
+        if self._sealed and not self._out:
             self._socket.shutdown(socket.SHUT_WR)
         self._loop.watch(self._socket, READ | WRITE if self._out else READ, self._turn)
 
     def _end(self, problem: str) -> None:
-        if self._socket is not None or problem:
+        if not self._over:
             self.close()
             self._on_end(self, problem)
 
     def close(self) -> None:
+        self._over = True
         if self._socket is not None:
             self._loop.forget(self._socket)
             self._socket.close()

@@ -177,7 +177,7 @@ MALFORMED = [
      '"events": "leader": [] is no script; write its path, or ["/etc/raftctl/leader.sh", "argument"]'),
     ("hook argument", one(events={"leader": ["x", 1]}),
      '"events": "leader": argument 1 is no text; write ["/etc/raftctl/leader.sh", "argument"]'),
-    ("hook without run", one(events={"leader": {"timeout": 1}}),
+    ("hook without run", one(events={"leader": {"timeout": "1 s"}}),
      '"events": "leader": "run" is missing; write {"run": "/etc/raftctl/leader.sh"}'),
     ("hook key", one(events={"leader": {"run": "x", "time out s": 1}}),
      '"events": "leader": "time out s" is not a key of a hook; did you mean "timeout"?'),

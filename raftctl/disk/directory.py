@@ -1,0 +1,154 @@
+"""The data directory: who may use it (lock), and who it is (`instance`: cluster id, instance id, incarnation; P7)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import time
+from typing import Callable, NamedTuple, Optional
+
+from raftctl.base.errors import DiskFault, NotAllowed
+from raftctl.disk.files import SYSTEM, Files, guarded, read_all
+
+_BOOT_ID = "/proc/sys/kernel/random/boot_id"
+_FORMAT = 1
+_TRY_AGAIN_S = 0.05
+
+
+class Identity(NamedTuple):
+    """`incarnation` is that of this start. `boot_id`, `lock_device`, `lock_inode`: of this start as well (P4)."""
+
+    cluster_id: str
+    instance: str
+    incarnation: int
+    boot_id: str
+    lock_device: int
+    lock_inode: int
+
+
+class Directory:
+    """An open data directory; the lock is held until `close` or the end of the process."""
+
+    def __init__(self, path: str, lock: int, identity: Identity, files: Files) -> None:
+        self.path, self.identity = path, identity
+        self._lock, self._files = lock, files
+
+    @property
+    def log_path(self) -> str:
+        return os.path.join(self.path, "log")
+
+    def adopt_cluster(self, cluster_id: str) -> None:
+        """Belong to `cluster_id` from now on; durable on return. Node thread, once in a directory's life."""
+        self.identity = self.identity._replace(cluster_id=cluster_id)
+        _write_identity(self._files, self.path, self.identity)
+
+    def remove_data(self) -> None:
+        """Give up all data; the next open makes a new instance. Killed half-way, that open goes on with it.
+
+        `instance` goes first: a log without one is what is left of a removed instance, and removed at open.
+        """
+        _remove_data(self._files, self.path)
+
+    def close(self) -> None:
+        self._files.close(self._lock)
+
+
+def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable[[], str],
+                   files: Files = SYSTEM) -> Directory:
+    """Make the directory where it is missing, take its lock within `deadline_s`, and begin a new incarnation in it.
+
+    Raises `NotAllowed` while another daemon has the lock, `DiskFault` for everything the disk refuses.
+    """
+    _make(files, path)
+    lock_path = os.path.join(path, "lock")
+    with guarded(lock_path, "opening the lock"):
+        lock = files.open(lock_path, os.O_RDWR | os.O_CREAT)
+    try:
+        _take_lock(files, path, lock, deadline_s)
+        identity = _begin_incarnation(files, path, lock, new_instance)
+    except BaseException:
+        files.close(lock)
+        raise
+    return Directory(path, lock, identity, files)
+
+
+def _make(files: Files, path: str) -> None:
+    missing = []
+    parent = path
+    while not os.path.isdir(parent):
+        missing.append(parent)
+        parent = os.path.dirname(parent)
+    for folder in reversed(missing):
+        with guarded(folder, "making the directory"), contextlib.suppress(FileExistsError):
+            files.make_directory(folder)
+            files.sync_directory(os.path.dirname(folder))
+
+
+def _take_lock(files: Files, path: str, lock: int, deadline_s: float) -> None:
+    # A guardian starts its node again at once: the former process may still be dying.
+    end = time.monotonic() + deadline_s
+    with guarded(path, "locking"):
+        while not files.try_lock(lock):
+            if time.monotonic() >= end:
+                holder = files.read(lock, 32, 0).decode("ascii", "replace").strip() or "unknown"
+                raise NotAllowed(f"{path} is in use by another raftctl (pid {holder}); stop that one first, "
+                                 "or give this node a dataDir of its own")
+            time.sleep(_TRY_AGAIN_S)
+        files.truncate(lock)
+        files.write(lock, [f"{os.getpid()}\n".encode()], 0)
+
+
+def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callable[[], str]) -> Identity:
+    with guarded(path, "looking at the lock"):
+        device, inode = files.device_and_inode(lock)
+    with open(_BOOT_ID, encoding="ascii") as file:
+        boot_id = file.read().strip()
+    before = _read_identity(files, path)
+    if before is None:
+        _remove_data(files, path)
+        before = Identity("", new_instance(), 0, "", 0, 0)
+    identity = Identity(before.cluster_id, before.instance, before.incarnation + 1, boot_id, device, inode)
+    _write_identity(files, path, identity)
+    return identity
+
+
+def _read_identity(files: Files, path: str) -> Optional[Identity]:
+    name = os.path.join(path, "instance")
+    try:
+        with guarded(name, "reading"):
+            raw = read_all(files, name)
+    except DiskFault as fault:
+        if isinstance(fault.__cause__, FileNotFoundError):
+            return None
+        raise
+    try:
+        found = json.loads(raw)
+        if found["format"] != _FORMAT:
+            raise DiskFault(f"{name}: format {found['format']!r} is unknown; this raftctl reads {_FORMAT}: use a newer one")
+        identity = Identity(*(found[field] for field in Identity._fields))
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DiskFault(f"{name} is damaged ({error}); move the directory away and start: the node rejoins empty") from error
+    if not isinstance(identity.instance, str) or type(identity.incarnation) is not int or identity.incarnation < 1:
+        raise DiskFault(f"{name} is damaged; move the directory away and start: the node rejoins empty")
+    return identity
+
+
+def _write_identity(files: Files, path: str, identity: Identity) -> None:
+    name = os.path.join(path, "instance")
+    data = json.dumps({"format": _FORMAT, **identity._asdict()}, indent=1).encode() + b"\n"
+    with guarded(name, "writing"):
+        files.write_atomic(name, data)
+
+
+def _remove_data(files: Files, path: str) -> None:
+    log = os.path.join(path, "log")
+    with guarded(path, "removing its data"):
+        with contextlib.suppress(FileNotFoundError):
+            files.unlink(os.path.join(path, "instance"))
+            files.sync_directory(path)
+        with contextlib.suppress(FileNotFoundError):
+            for name in files.names(log):
+                files.unlink(os.path.join(log, name))
+            files.remove_directory(log)
+            files.sync_directory(path)

@@ -1,0 +1,127 @@
+"""The journal: one batch, one record, one fdatasync; nothing that depends on it leaves before (P3, design §4.3).
+
+One segment that grows, preallocated in steps, so that fdatasync seldom has a new size to write. What a start makes
+of the bytes is `recovery.py`.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple, Tuple
+
+from raftctl.base.errors import DiskFault, require
+from raftctl.disk import records, recovery
+from raftctl.disk.files import SYSTEM, Files, disk_fault, guarded
+from raftctl.disk.records import Batch
+from raftctl.raft.messages import Entry, HardState, Write
+
+SEGMENT_NAME = f"{1:010d}"
+STEP = 4 << 20
+
+
+class Recovered(NamedTuple):
+    """What the journal held at the start. `cut_bytes`: length of a torn tail that was cut, 0 for none."""
+
+    hard_state: HardState
+    entries: Tuple[Entry, ...]
+    cut_bytes: int
+
+
+class Journal:
+    """The open segment. `append` by the disk thread alone; blocks as long as the disk does."""
+
+    def __init__(self, path: str, descriptor: int, end: int, chain: int, allocated: int, files: Files) -> None:
+        self.path = path
+        self._descriptor, self._files = descriptor, files
+        self._end, self._chain, self._allocated = end, chain, allocated
+        self._failed = False
+
+    @classmethod
+    def open(cls, log_path: str, instance: str, files: Files = SYSTEM) -> Tuple["Journal", Recovered]:
+        """Open or make the journal in the directory `log_path`; raise `DiskFault` where it can't be trusted."""
+        path = os.path.join(log_path, SEGMENT_NAME)
+        with guarded(log_path, "making the journal"):
+            if not os.path.isdir(log_path):
+                files.make_directory(log_path)
+                files.sync_directory(os.path.dirname(log_path))
+            descriptor = files.open(path, os.O_RDWR | os.O_CREAT)
+        try:
+            return cls._load(path, descriptor, instance, files)
+        except BaseException:
+            files.close(descriptor)
+            raise
+
+    @classmethod
+    def _load(cls, path: str, descriptor: int, instance: str, files: Files) -> Tuple["Journal", Recovered]:
+        with guarded(path, "reading"):
+            # A failed sync marks its pages clean: what the cache holds may never have reached the disk (pitfall 5.1).
+            files.forget_cached(descriptor)
+            data = _read(files, descriptor)
+        found = recovery.recover(path, data, instance)
+        if found.is_new:
+            _write_all(files, path, descriptor, [records.encode_segment(instance, 1)], 0)
+            with guarded(path, "syncing"):
+                files.sync(descriptor)
+                files.sync_directory(os.path.dirname(path))
+        if found.cut_bytes:
+            # Zeros over the torn tail: nothing of it may fit behind a later, shorter write (pitfall 5.3).
+            _write_all(files, path, descriptor, [bytes(found.cut_bytes)], found.end)
+            with guarded(path, "syncing"):
+                files.sync(descriptor)
+        journal = cls(path, descriptor, found.end, found.chain, len(data), files)
+        return journal, Recovered(found.hard_state, found.entries, found.cut_bytes)
+
+    def append(self, write: Write) -> None:
+        """Make `write` durable. After a failure every further append is refused: the process must end (P3)."""
+        require(not self._failed, "append after a failed one", write.number)
+        self._failed = True
+        buffers, size, chain = records.encode_record(
+            records.encode_items(Batch(write.hard_state, write.entries)), self._end, self._chain)
+        self._preallocate(self._end + size)
+        _write_all(self._files, self.path, self._descriptor, list(buffers), self._end)
+        with guarded(self.path, "syncing"):
+            self._files.sync(self._descriptor)
+        self._end, self._chain = self._end + size, chain
+        self._failed = False
+
+    def _preallocate(self, end: int) -> None:
+        if end <= self._allocated:
+            return
+        target = end - end % STEP + STEP
+        try:
+            self._files.allocate(self._descriptor, self._allocated, target - self._allocated)
+        except OSError as error:
+            if error.errno is not None and error.errno in recovery.NOT_SUPPORTED:
+                self._allocated = end
+                return
+            raise disk_fault(self.path, f"growing to {target} bytes", error) from error
+        self._allocated = target
+
+    def close(self) -> None:
+        self._files.close(self._descriptor)
+
+
+def _read(files: Files, descriptor: int) -> bytes:
+    size = files.size(descriptor)
+    parts, offset = [], 0
+    while offset < size:
+        part = files.read(descriptor, min(size - offset, 1 << 20), offset)
+        if not part:
+            break
+        parts.append(part)
+        offset += len(part)
+    return b"".join(parts)
+
+
+def _write_all(files: Files, path: str, descriptor: int, buffers: list, offset: int) -> None:
+    total = sum(map(len, buffers))
+    with guarded(path, f"writing {total} bytes"):
+        written = files.write(descriptor, buffers, offset)
+        if written == total:
+            return
+        left = memoryview(b"".join(buffers))[written:]
+        while left:
+            taken = files.write(descriptor, [left], offset + total - len(left))
+            if not taken:
+                raise DiskFault(f"{path}: the disk takes no more bytes; free space there, then start the node again")
+            left = left[taken:]

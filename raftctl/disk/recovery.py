@@ -1,0 +1,97 @@
+"""What a start makes of the bytes of a segment: the state, or a torn tail to cut, or damage to refuse (design §4.3).
+
+Pure. Cut is only a last batch that runs past the end of the file or lacks a whole sector: it was never
+acknowledged, as its sync never returned. Everything else is damage: what is behind may have been acknowledged.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import List, NamedTuple, Tuple
+
+from raftctl.base.errors import DiskFault
+from raftctl.disk import records
+from raftctl.raft.configuration import Malformed
+from raftctl.raft.messages import Entry, HardState
+
+NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_MEND = "move the directory away and start: the node rejoins empty"
+
+
+class Found(NamedTuple):
+    """`end` is where the next record goes, `chain` its checksum's beginning. `is_new`: no header was written yet."""
+
+    hard_state: HardState
+    entries: Tuple[Entry, ...]
+    end: int
+    chain: int
+    cut_bytes: int
+    is_new: bool
+
+
+def recover(path: str, data: bytes, instance: str) -> Found:
+    """Return what the segment at `path` holds; raise `DiskFault` that names the place of the damage."""
+    if not any(data[:records.SECTOR]) and not any(data):
+        header = records.encode_segment(instance, 1)
+        return Found(HardState(), (), records.SECTOR, records.decode_segment(header)[2], 0, True)
+    try:
+        owner, _, chain = records.decode_segment(data[:records.SECTOR])
+    except Malformed as error:
+        raise DiskFault(f"{path}: {error}; {_MEND}") from error
+    if owner != instance:
+        raise DiskFault(f"{path}: belongs to instance {owner}, the directory to {instance}; {_MEND}")
+    return _replay(path, data, chain)
+
+
+def _replay(path: str, data: bytes, chain: int) -> Found:
+    hard_state, entries, offset = HardState(), [], records.SECTOR
+    while any(data[offset:offset + records.HEAD_SIZE]):
+        head = records.decode_head(data[offset:offset + records.HEAD_SIZE], chain)
+        if head is None:
+            break
+        record = data[offset:offset + head.size]
+        decoded = records.decode_record(record, chain) if len(record) == head.size else None
+        if decoded is None:
+            if len(record) == head.size and not records.is_torn(record, head, offset):
+                raise _damaged(path, offset, "its checksum is wrong and no sector of it is missing")
+            return _cut(path, data, offset, offset + len(record), hard_state, entries, chain)
+        body, chain = decoded
+        hard_state = _take(path, offset, body, hard_state, entries)
+        offset += head.size
+    return _end(path, data, offset, hard_state, entries, chain)
+
+
+def _take(path: str, offset: int, body: bytes, hard_state: HardState, entries: List[Entry]) -> HardState:
+    try:
+        batch = records.decode_items(body)
+    except Malformed as error:
+        raise _damaged(path, offset, str(error)) from error
+    for entry in batch.entries:
+        if not 0 < entry.index <= len(entries) + 1:
+            raise _damaged(path, offset, f"entry {entry.index} follows {len(entries)}")
+        # A conflict is overwritten logically: a later entry replaces that one and all behind it.
+        del entries[entry.index - 1:]
+        entries.append(entry)
+    return batch.hard_state or hard_state
+
+
+def _end(path: str, data: bytes, offset: int, hard_state: HardState, entries: List[Entry], chain: int) -> Found:
+    rest = data[offset:]
+    if not any(rest):
+        return Found(hard_state, tuple(entries), offset, chain, 0, False)
+    first_sector_end = offset - offset % records.SECTOR + records.SECTOR
+    if any(data[offset:first_sector_end]):
+        raise _damaged(path, offset, "its head is damaged")
+    return _cut(path, data, offset, len(data), hard_state, entries, chain)
+
+
+def _cut(path: str, data: bytes, offset: int, record_end: int, hard_state: HardState, entries: List[Entry],
+         chain: int) -> Found:
+    """Cut a torn last batch, unless more follows that no torn last batch could leave behind."""
+    if any(data[record_end:]):
+        raise _damaged(path, offset, "more records follow it, so it is no torn tail")
+    return Found(hard_state, tuple(entries), offset, chain, len(data) - offset, False)
+
+
+def _damaged(path: str, offset: int, why: str) -> DiskFault:
+    return DiskFault(f"{path}: the record at byte {offset} is damaged: {why}; {_MEND}")

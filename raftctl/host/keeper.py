@@ -1,0 +1,305 @@
+"""One node of the guardian, from its first start to its last end: process, tether, hooks, RELEASE, back-off.
+
+Owns what each phase of host/children.py makes the guardian do, and the deadlines on a node that stops. Leaves signals,
+the service manager and the exit status to host/guardian.py, hooks to host/lane.py.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+
+from raftctl import tether
+from raftctl.base.errors import DONE, PeerFault
+from raftctl.cluster import handshake
+from raftctl.cluster.handshake import Hello
+from raftctl.config.model import NodeConfig
+from raftctl.host import children
+from raftctl.host.children import LIVING, TRANSITIONS, Backoff, Child
+from raftctl.host.hooks import exit_text, passed_environment
+from raftctl.host.lane import Lane
+from raftctl.host.loop import READ, Loop, Timer
+from raftctl.host.release import Endpoint, Releasing, read_endpoints
+from raftctl.raft.messages import Release
+
+# For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its tether has the last one.
+_ANSWER_NS = 5_000_000_000
+_END_NS = 10_000_000_000
+_EOF_NS = 2_000_000_000
+_HURRY_NS = 1_000_000_000
+_CHUNK = 65536
+_CHUNKS_A_TURN = 16
+
+
+class Surroundings(NamedTuple):
+    """What all keepers of a guardian share. `changed(keeper)`: ready, status or phase may be other than before."""
+
+    loop: Loop
+    program: Sequence[str]
+    observe: Callable[[NodeConfig, Dict[str, Any]], None]
+    changed: Callable[[], None]
+
+
+class Keeper:
+    """All methods from the guardian's thread. `phase` is one of host/children.py's."""
+
+    def __init__(self, around: Surroundings, node: NodeConfig, log: logging.Logger) -> None:
+        self._around = around
+        self._loop = around.loop
+        self.node = node
+        self._log = log
+        self._lane = Lane(self._loop, node, log, self._hooks_done)
+        self._backoff = Backoff()
+        self._child: Optional[Child] = None
+        self._timer: Optional[Timer] = None
+        self._spawned_at = 0
+        self._locked: Optional[Dict[str, Any]] = None
+        self._cluster_id = ""
+        self._endpoints: Tuple[Endpoint, ...] = ()
+        self._releases: List[Releasing] = []
+        self._stop_asked = False
+        self.phase = children.DOWN
+        self.is_ready = False
+        self.ever_ready = False
+        self.status_text = "starting"
+        # The exit status with which the node was given up, None while it was not.
+        self.given_up: Optional[int] = None
+
+    @property
+    def is_over(self) -> bool:
+        """Is there nothing left to do for this node?"""
+        return self.phase == children.GONE and not self._releases
+
+    def start(self) -> None:
+        """Start a node process; where that fails, try again as if it had ended."""
+        if self.phase != children.DOWN:
+            return
+        self._spawned_at = self._loop.now()
+        try:
+            self._child = Child(self._around.program, self.node.path, str(self.node.address),
+                                passed_environment(os.environ))
+        except OSError as error:
+            self._log.error("node can't be started: %s", error)
+            self._start_later(self._backoff.next_ns(0))
+            return
+        self._log.info("node started, process %d", self._child.pid)
+        self._locked, self._endpoints = None, ()
+        self._lane.attach(self._child.board)
+        self._loop.watch(self._child.tether, READ, self._read_tether)
+        self._move(children.SPAWNED)
+
+    def stop(self) -> None:
+        """Begin the orderly stop; harmless when repeated."""
+        if self._stop_asked or self.phase == children.GONE:
+            return
+        self._stop_asked = True
+        living = self.phase in LIVING
+        self._move(children.STOP)
+        if self.phase == children.STOPPING:
+            self._send(tether.STOP)
+            self._kill_after(_ANSWER_NS, "it did not say that it is stopping")
+        elif not living:
+            self._cancel_timer()
+        if self.phase in (children.OUTGOING, children.LEAVING):
+            self._lane.outgoing(orderly=True)
+
+    def hurry(self) -> None:
+        """The user asked to stop again: shorten what can be shortened."""
+        self._lane.hurry()
+        if self.phase in (children.STOPPING, children.ENDING):
+            self._kill_after(_HURRY_NS, "stopped in a hurry")
+
+    def reap(self) -> None:
+        """Look whether the node or its hook has ended (SIGCHLD)."""
+        self._reap_node()
+        self._lane.reap()
+
+    def close(self) -> None:
+        """The guardian ends: KILL what is left."""
+        self._cancel_timer()
+        self._lane.close()
+        for releasing in list(self._releases):
+            releasing.end()
+        if self._child:
+            self._child.signal(signal.SIGKILL)
+            self._loop.forget(self._child.tether)
+            self._child.close()
+
+    # --- words of the node
+
+    def _read_tether(self) -> None:
+        child = self._child
+        try:
+            for _ in range(_CHUNKS_A_TURN):
+                data = child.tether.recv(_CHUNK)
+                if not data:
+                    self._tether_closed()
+                    return
+                for message in child.line.receive(data):
+                    self._receive(message)
+        except BlockingIOError:
+            return
+        except ConnectionResetError:
+            self._tether_closed()
+        except PeerFault as error:
+            self._log.error("node is ended: %s", error)
+            self._loop.forget(child.tether)
+            child.signal(signal.SIGKILL)
+
+    def _tether_closed(self) -> None:
+        """It has ended, or is about to, or can be guarded no more. Only `waitpid` proves the first (P4)."""
+        self._loop.forget(self._child.tether)
+        self._reap_node()
+        if self._child:
+            self._kill_after(_EOF_NS, "it closed its tether and lives on")
+
+    def _receive(self, message: Dict[str, Any]) -> None:
+        receive = _RECEIVE.get(message["kind"])
+        if receive:
+            receive(self, message)
+            self._around.observe(self.node, message)
+            self._around.changed()
+
+    def _receive_locked(self, message: Dict[str, Any]) -> None:
+        self._locked = message
+        self._cluster_id = message["clusterId"]
+
+    def _receive_ready(self, message: Dict[str, Any]) -> None:
+        if self._move(children.READY):
+            self.is_ready = self.ever_ready = True
+            self._lane.tell_ready()
+
+    def _receive_status(self, message: Dict[str, Any]) -> None:
+        self.status_text = message["text"]
+
+    def _receive_state(self, message: Dict[str, Any]) -> None:
+        self._cluster_id = message["clusterId"]
+        self._lane.tell_state(message)
+
+    def _receive_peers(self, message: Dict[str, Any]) -> None:
+        own = str(self.node.address)
+        self._endpoints = tuple(endpoint for endpoint in read_endpoints(message) if endpoint.address != own)
+
+    def _receive_stopping(self, message: Dict[str, Any]) -> None:
+        if self._move(children.SAID_STOPPING):
+            self.status_text = "stopping"
+            self._kill_after(self._lane.longest_outgoing_ns(), "its outgoing hooks do not end")
+            self._lane.outgoing(orderly=self._stop_asked)
+
+    def _hooks_done(self) -> None:
+        if self._move(children.HOOKS_DONE) and self.phase == children.ENDING:
+            self._send(tether.OUTGOING_DONE)
+            self._kill_after(_END_NS, "it did not end itself")
+        self._around.changed()
+
+    # --- its end
+
+    def _reap_node(self) -> None:
+        status = self._child.reap() if self._child else None
+        if status is None:
+            return
+        child, self._child = self._child, None
+        orderly = self.phase == children.ENDING and status == DONE
+        if not orderly:
+            self._release(child)
+        self._loop.forget(child.tether)
+        self._cancel_timer()
+        child.close()
+        was_ready, self.is_ready = self.is_ready, False
+        self.status_text = f"node ended, {exit_text(status)}"
+        self._log.log(logging.INFO if orderly else logging.ERROR, "%s", self.status_text)
+        self._around.observe(self.node, {"kind": "ended", "status": status})
+        self._go_on(status, was_ready)
+        self._around.changed()
+
+    def _go_on(self, status: int, was_ready: bool) -> None:
+        """Decide what follows the end, then let the lane run what is due."""
+        what = children.verdict(status, was_ready, self.ever_ready)
+        if not self._stop_asked and what == children.GIVE_UP:
+            self.given_up = status
+            self._log.error("node is not started again, %s: see above what is wrong", exit_text(status))
+        leaves = self._stop_asked or what == children.GIVE_UP
+        self._move(children.LEFT if leaves else children.DIED)
+        if not leaves:
+            self._start_later(0 if what == children.AT_ONCE else self._backoff.next_ns(self._loop.now() - self._spawned_at))
+        self._lane.detach(self.status_text)
+        if leaves:
+            self._lane.outgoing(orderly=self._stop_asked)
+            if self.phase == children.LEAVING:
+                self._timer = self._loop.after(self._lane.longest_outgoing_ns(), self._give_up_hooks)
+
+    def _give_up_hooks(self) -> None:
+        self._log.error("outgoing hooks do not end; they are killed")
+        self._lane.close()
+        self._hooks_done()
+
+    def _release(self, child: Child) -> None:
+        """End the vows to the process that was just reaped (P4): only what this child itself reported."""
+        shown, locked = child.board.read(), self._locked
+        if not locked or not shown.term or shown.incarnation != locked["incarnation"]:
+            return
+        node = self.node
+        own = Hello(handshake.VERSION, handshake.GUARDIAN, self._cluster_id, str(node.address), "", locked["instance"],
+                    shown.incarnation, "", shown.term, election_min_ns=node.election_min_ns,
+                    heartbeat_ns=node.heartbeat_ns)
+        release = Release(locked["instance"], shown.incarnation, shown.term)
+
+        def finish(results: Dict[str, str]) -> None:
+            self._releases.remove(releasing)
+            self._log.info("released term %d: %s", shown.term, _summary(results))
+            self._around.changed()
+
+        releasing = Releasing(self._loop, own, node.secrets, release, self._endpoints, finish)
+        self._releases.append(releasing)
+
+    def _start_later(self, wait_ns: int) -> None:
+        if wait_ns:
+            self._log.info("node is started again in %g s", wait_ns / 1e9)
+        self._cancel_timer()
+        self._timer = self._loop.after(wait_ns, self.start)
+
+    # --- small acts
+
+    def _move(self, event: str) -> bool:
+        """Go to the next phase; False where the event does not concern this one."""
+        following = TRANSITIONS.get((self.phase, event))
+        if following is None:
+            self._log.debug("%s means nothing while %s", event, self.phase)
+            return False
+        self.phase = following
+        return True
+
+    def _send(self, kind: str) -> None:
+        if not self._child.send({"kind": kind}):
+            self._log.error("node takes no words any more")
+
+    def _kill_after(self, span_ns: int, why: str) -> None:
+        self._cancel_timer()
+        self._timer = self._loop.after(span_ns, lambda: self._kill(why))
+
+    def _kill(self, why: str) -> None:
+        if self._child:
+            self._log.error("node is killed: %s", why)
+            self._child.signal(signal.SIGKILL)
+
+    def _cancel_timer(self) -> None:
+        if self._timer:
+            self._timer.cancel()
+
+
+def _summary(results: Dict[str, str]) -> str:
+    if not results:
+        return "there is no peer"
+    return ", ".join(f"{address} {problem or 'knows'}" for address, problem in sorted(results.items()))
+
+
+_RECEIVE = {
+    tether.LOCKED: Keeper._receive_locked,
+    tether.READY: Keeper._receive_ready,
+    tether.STATUS: Keeper._receive_status,
+    tether.STATE: Keeper._receive_state,
+    tether.PEERS: Keeper._receive_peers,
+    tether.STOPPING: Keeper._receive_stopping,
+}

@@ -1,0 +1,195 @@
+"""The hooks of one node, carried out: what holds now, the plan's next hook, the process that runs it.
+
+Owns the look at the lease (message and board together, at the instant a `leader` hook starts, P2) and the logging
+of hooks. Leaves the order to cluster/hookplan.py and the process to host/hooks.py. It spans all processes of the
+node: after a death what held is over, and `follower` runs if `leader` was last.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+from typing import Any, Callable, Deque, Dict, Optional, Tuple
+
+from raftctl.base import clock
+from raftctl.cluster import hookplan
+from raftctl.cluster.hookplan import FOLLOWER_HOOK, FOLLOWS, LEADER_HOOK, LEADS, UNKNOWN, Facts, Plan
+from raftctl.config.model import NodeConfig
+from raftctl.host.hooks import GRACE_NS, HookProcess, Outcome, Output, document, hook_argv, hook_environment
+from raftctl.host.loop import Loop, Timer
+from raftctl.tether import Board
+
+LEADER = "LEADER"
+FOLLOWER = "FOLLOWER"
+CANDIDATE = "CANDIDATE"
+
+# Shared memory tells nobody that it changed: this often is looked for a lease that the node says it has, or will.
+_LEASE_LOOK_NS = 100_000_000
+_TICK_NS = 1_000_000
+_LEFT_PIPES = 16
+
+
+def read_facts(message: Dict[str, Any]) -> Facts:
+    """Return the facts in a `state` message of the tether."""
+    members = tuple(str(member) for member in message["members"])
+    return Facts(message["state"], message["previous"], message["term"], message["leader"], message["reason"], members)
+
+
+class Lane:
+    """All methods from the guardian's thread. `on_outgoing_done` answers each `outgoing`, maybe from inside of it."""
+
+    def __init__(
+        self, loop: Loop, node: NodeConfig, log: logging.Logger, on_outgoing_done: Callable[[], None]
+    ) -> None:
+        self._loop = loop
+        self._node = node
+        self._log = log
+        self._on_outgoing_done = on_outgoing_done
+        self._hooks = dict(node.events)
+        self._plan = Plan({name: hook.retry for name, hook in node.events})
+        self._watches_lease = LEADER_HOOK in self._hooks or FOLLOWER_HOOK in self._hooks
+        self._facts = Facts()
+        self._board: Optional[Board] = None
+        self._process: Optional[HookProcess] = None
+        self._lease_timer: Optional[Timer] = None
+        self._wake_timer: Optional[Timer] = None
+        # Pipes that outlive their hook: a background process holds them and may still have something to say.
+        self._left: Deque[Output] = collections.deque()
+
+    def longest_outgoing_ns(self) -> int:
+        """Return for how long `outgoing` may go on: a running hook, then `follower` and `stop`, each to its limit."""
+        longest = max((hook.timeout_ns for hook in self._hooks.values()), default=0)
+        tries = sum(1 + hook.retry for hook in self._hooks.values())
+        return tries * (longest + 2 * GRACE_NS + hookplan.RETRY_DELAY_NS)
+
+    def attach(self, board: Board) -> None:
+        """A process of the node has begun, with this board."""
+        self._board = board
+        self._facts = Facts()
+
+    def tell_state(self, message: Dict[str, Any]) -> None:
+        """The node says what it is (`state` of the tether)."""
+        self._facts = read_facts(message)
+        self.look()
+
+    def tell_ready(self) -> None:
+        self._step(hookplan.Ready())
+
+    def detach(self, reason: str) -> None:
+        """The process has ended: whatever it held is over."""
+        self._board = None
+        self._facts = self._lapsed(reason)
+        self.look()
+
+    def outgoing(self, *, orderly: bool) -> None:
+        """Run what goes out; from now on nothing comes in (see `hookplan.Outgoing`)."""
+        self._step(hookplan.Outgoing(orderly))
+
+    def hurry(self) -> None:
+        """The user asks again: KILL what runs, leave out what is no `follower`."""
+        self._step(hookplan.SkipStop())
+        if self._process:
+            self._process.kill("killed in a hurry")
+
+    def reap(self) -> None:
+        """Look whether the hook has ended."""
+        if self._process:
+            self._process.reap()
+
+    def look(self) -> None:
+        """Compare what the node said with its board and the clock, and go on from there."""
+        if self._lease_timer:
+            self._lease_timer.cancel()
+        what, facts = self._holding()
+        if self._facts.state == LEADER and self._board and self._watches_lease:
+            self._lease_timer = self._loop.after(self._until_next_look(what), self.look)
+        self._step(hookplan.Holds(what, facts))
+
+    def _holding(self) -> Tuple[str, Facts]:
+        facts = self._facts
+        if facts.state == LEADER:
+            return (LEADS, facts) if self._has_lease() else (UNKNOWN, self._lapsed("the lease is over"))
+        if facts.state == FOLLOWER and facts.leader and facts.leader != str(self._node.address):
+            return FOLLOWS, facts
+        return UNKNOWN, facts
+
+    def _has_lease(self) -> bool:
+        """Does the node hold, at this instant, the lease of the term that it told of?"""
+        board = self._board
+        return board is not None and board.read().term == self._facts.term and board.leased(clock.now())
+
+    def _until_next_look(self, what: str) -> int:
+        if what != LEADS:
+            return _LEASE_LOOK_NS
+        return clock.now().left_within(self._board.read().lease_end) + _TICK_NS
+
+    def _lapsed(self, reason: str) -> Facts:
+        return self._facts._replace(state=CANDIDATE, previous=self._facts.state, leader=None, reason=reason)
+
+    def _step(self, event: hookplan.Event) -> None:
+        for effect in self._plan.step(self._loop.now(), event):
+            _CARRY_OUT[type(effect)](self, effect)
+
+    def _run(self, effect: hookplan.Run) -> None:
+        if effect.hook == LEADER_HOOK and not self._has_lease():
+            self._step(hookplan.NotStarted(self._lapsed("the lease is over")))
+            return
+        hook = self._hooks[effect.hook]
+        told = document(effect.hook, str(self._node.address), self._node.path, effect.facts)
+        again = f", try {effect.attempt}" if effect.attempt > 1 else ""
+        self._say(effect.hook, f"begins, term {effect.facts.term}: {effect.facts.reason or effect.facts.state}{again}")
+        process = HookProcess(self._loop, lambda line: self._say(effect.hook, line), self._ended)
+        try:
+            process.start(hook_argv(hook.argv), hook_environment(os.environ, told), told, hook.timeout_ns)
+        except OSError as error:
+            self._log.error("[Event: %s] can't be started: %s", effect.hook, error)
+            self._step(hookplan.Ended(False))
+            return
+        self._process = process
+
+    def _say(self, hook: str, line: str) -> None:
+        self._log.info("[Event: %s] %s", hook, line)
+
+    def _ended(self, outcome: Outcome) -> None:
+        self._keep_pipe(self._process.output)
+        hook, self._process = self._plan.running, None
+        level = logging.INFO if outcome.succeeded else logging.ERROR
+        self._log.log(level, "[Event: %s] %s: %s", hook, "ended" if outcome.succeeded else "failed", outcome.text)
+        # What holds may have changed while nothing was said: the next hook is the one for this instant.
+        self._step(hookplan.Holds(*self._holding()))
+        self._step(hookplan.Ended(outcome.succeeded))
+
+    def _keep_pipe(self, output: Output) -> None:
+        self._left = collections.deque(left for left in self._left if left.is_open)
+        if output.is_open:
+            self._left.append(output)
+        if len(self._left) > _LEFT_PIPES:
+            self._left.popleft().close()
+
+    def _end_running(self, effect: hookplan.EndRunning) -> None:
+        if self._process:
+            self._process.end(effect.reason or "the lease is over")
+
+    def _wake_at(self, effect: hookplan.WakeAt) -> None:
+        if self._wake_timer:
+            self._wake_timer.cancel()
+        self._wake_timer = self._loop.at(effect.at_ns, lambda: self._step(hookplan.Wake()))
+
+    def _outgoing_done(self, effect: hookplan.OutgoingDone) -> None:
+        self._on_outgoing_done()
+
+    def close(self) -> None:
+        """The guardian ends: nothing of this lane runs on."""
+        if self._process:
+            self._process.abandon()
+        for output in self._left:
+            output.close()
+
+
+_CARRY_OUT = {
+    hookplan.Run: Lane._run,
+    hookplan.EndRunning: Lane._end_running,
+    hookplan.WakeAt: Lane._wake_at,
+    hookplan.OutgoingDone: Lane._outgoing_done,
+}

@@ -1,0 +1,79 @@
+"""`join` waits for a definite result; `bootstrap` says what was founded."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fake_daemon import FakeDaemon
+
+from raftctl.cli import members
+from raftctl.cli.main import main
+
+TARGET = "tcp://h2:8089"
+ALONE = {"state": "LEADER", "role": "voter", "clusterId": "c1", "address": "tcp://h1:8089"}
+ASKING = {"state": "UNINITIALIZED", "role": "none", "clusterId": "", "reason": "waiting for tcp://h2:8089"}
+LEARNER = {"state": "LEARNER", "role": "learner", "clusterId": "c2"}
+JOINED = {"state": "FOLLOWER", "role": "voter", "clusterId": "c2", "address": "tcp://h1:8089"}
+STATUS = {"state": JOINED, "members": [{"address": "tcp://h10:8089"}, {"address": "tcp://h1:8089"}]}
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch):
+    monkeypatch.setattr(members, "_LOOK_EVERY_S", 0.0)
+
+
+@pytest.fixture
+def ask(tmp_path, capfd):
+    def run(daemon, *arguments):
+        with daemon:
+            status = main(["-c", daemon.config(tmp_path), *arguments])
+        return (status, *capfd.readouterr())
+
+    return run
+
+
+def joining(*states, join=None):
+    return FakeDaemon(state=[ALONE, *states], join=join or {"accepted": True}, status=STATUS)
+
+
+def test_join_returns_when_the_node_votes_and_prints_the_line_for_its_file(ask):
+    daemon = joining(ALONE, ASKING, LEARNER, JOINED)
+    status, shown, said = ask(daemon, "join", TARGET)
+    assert (status, shown) == (0, '"clusterNodes": ["tcp://h1:8089", "tcp://h10:8089"]\n')
+    assert said.startswith("raftctl: tcp://h1:8089 is a voter; put this line into its configuration")
+    asked = next(request for request in daemon.requests if request["action"] == "join")
+    assert (asked["address"], asked["discardData"]) == (TARGET, False)
+
+
+def test_join_json_is_the_same_for_programs(ask):
+    status, shown, said = ask(joining(JOINED), "join", TARGET, "--discard-data", "--json")
+    assert (status, said) == (0, "")
+    assert json.loads(shown) == {"address": "tcp://h1:8089", "clusterId": "c2",
+                                 "clusterNodes": ["tcp://h1:8089", "tcp://h10:8089"]}
+
+
+def test_join_goes_on_while_the_node_starts_again(ask):
+    assert ask(joining(None, {"code": "stopping"}, JOINED), "join", TARGET)[0] == 0
+    assert ask(FakeDaemon(state=[ALONE, JOINED], join=None, status=STATUS), "join", TARGET)[0] == 0
+
+
+def test_being_a_voter_of_the_former_cluster_is_not_joined(ask):
+    status, shown, said = ask(joining(ALONE), "join", TARGET, "--timeout", "0.2")
+    assert (status, shown) == (5, "")
+    assert said.startswith("raftctl: no voter of the cluster of tcp://h2:8089 after 0.2 s: ")
+
+
+def test_a_definite_refusal_ends_join_at_once(ask):
+    status, _, said = ask(joining(dict(ASKING, joinProblem="removed from the cluster")), "join", TARGET)
+    assert (status, said) == (1, "raftctl: tcp://h2:8089: removed from the cluster\n")
+    status, _, said = ask(joining(ALONE, join={"code": "refused", "message": "the store holds 3 keys",
+                                               "hint": "--discard-data"}), "join", TARGET)
+    assert (status, said) == (1, "raftctl: the store holds 3 keys; --discard-data\n")
+
+
+def test_bootstrap_says_what_was_founded(ask):
+    reply = {"clusterId": "c7", "members": ["tcp://h2:8089", "tcp://h1:8089"]}
+    assert ask(FakeDaemon(bootstrap=reply), "bootstrap") == (0, "cluster c7 of 2: tcp://h1:8089 tcp://h2:8089\n", "")
+    status, shown, _ = ask(FakeDaemon(bootstrap=reply), "bootstrap", "--json")
+    assert (status, json.loads(shown)) == (0, reply)
