@@ -33,10 +33,10 @@ _FORM = re.compile(r" *(-?)([0-9]{1,18})(?:\.([0-9]{1,18}))? *([A-Za-z]*) *")
 def parse(value: Union[str, float]) -> int:
     """Return the span `value` in ns: text with a unit, or a number (also as text) of milliseconds.
 
-    Zero is allowed here; parts of a nanosecond are cut off. Raises `UsageError` that says what is wrong with it.
+    Zero is allowed here; parts of a nanosecond are cut off. Raises `UsageError` that says what is wrong.
     """
     if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-        raise UsageError(f"{value!r} is no duration; write \"200 ms\", \"1.5 s\" or a number of milliseconds")
+        raise UsageError(f'{value!r} is no duration; write "200 ms", "1.5 s" or a number of milliseconds')
     if isinstance(value, float):
         if not math.isfinite(value):
             raise UsageError(f"{value!r} is no duration; write a number of milliseconds")
@@ -68,7 +68,7 @@ def _parse_text(text: str) -> int:
 
 
 def render(span_ns: int) -> str:
-    """Return `span_ns` for people, in the largest unit that fits well: `500 ms`, `1.5 s`, `90 s`, `2 min`, `1 h`.
+    """Return `span_ns` for people, in the largest unit that fits: `500 ms`, `1.5 s`, `90 s`, `2 min`, `1 h`.
 
     Milliseconds and longer come out with at most three decimals; `parse` reads it back.
     """

@@ -1,7 +1,7 @@
 """Logging of a daemon: `[time] [address] LEVEL text`, written by one thread that alone may wait for the sink.
 
-Whoever logs puts a record into a bounded queue and goes on; what does not fit is dropped and counted, so that a log
-that nobody reads never stops the node thread or the guardian (pitfall 10.4). Only daemons import this module.
+Whoever logs puts a record into a bounded queue and goes on; what does not fit is dropped and counted, so that a
+log that nobody reads never stops the node thread or the guardian (pitfall 10.4). Only daemons import this module.
 """
 
 from __future__ import annotations
@@ -30,18 +30,19 @@ _MENDS = {
 
 
 class Logs:
-    """The logging of this process, from `setup`; all methods from any thread."""
+    """The logging of this process, or of one of its targets, from `setup`; all methods from any thread."""
 
-    def __init__(self, sink: _Sink, level: int) -> None:
+    def __init__(self, sink: _Sink, level: int, logger: logging.Logger) -> None:
         self._sink = sink
         records: queue.Queue = queue.Queue(QUEUE_LIMIT)
         self._handler = _Handler(records)
         self._listener = _Listener(records, sink)
         sink.count_dropped = lambda: self._handler.dropped
-        root = logging.getLogger()
-        self._former_level = root.level
-        root.setLevel(level)
-        root.addHandler(self._handler)
+        self._logger = logger
+        self._former = (logger.level, logger.propagate)
+        logger.setLevel(level)
+        logger.propagate = False
+        logger.addHandler(self._handler)
         self._listener.start()
 
     @property
@@ -54,26 +55,27 @@ class Logs:
         return self._listener.drain(deadline_s)
 
     def reopen(self) -> None:
-        """Open the log file anew at the next record (SIGHUP); a file that was moved away is noticed without it."""
+        """Open the log file anew at the next record (SIGHUP); a file moved away is noticed without it."""
         self._sink.must_reopen = True
 
     def close(self, deadline_s: float = 2.0) -> None:
-        """Write what is queued, at most for `deadline_s`, and log no more. A hung sink is left to its daemon thread."""
-        root = logging.getLogger()
-        root.removeHandler(self._handler)
-        root.setLevel(self._former_level)
+        """Write what is queued, at most for `deadline_s`, and log no more; a hung sink keeps its daemon thread."""
+        self._logger.removeHandler(self._handler)
+        level, self._logger.propagate = self._former
+        self._logger.setLevel(level)
         self._handler.close()
         if self._listener.drain(deadline_s):
             self._listener.stop()
             self._sink.close()
 
 
-def setup(address_text: str, log_file: Optional[str], level: str) -> Logs:
+def setup(address_text: str, log_file: Optional[str], level: str, logger: str = "") -> Logs:
     """Send the root logger of this process to `log_file` (None: standard error); lines carry `address_text`.
 
+    A `logger` by name is a target of its own (the guardian has one a node): what goes to it goes nowhere else.
     `level` is a key of `LEVELS`. Raises `UsageError` when the file can't be opened; its directory is not made.
     """
-    return Logs(_Sink(address_text, log_file), LEVELS[level])
+    return Logs(_Sink(address_text, log_file), LEVELS[level], logging.getLogger(logger or None))
 
 
 class _Handler(logging.handlers.QueueHandler):
@@ -114,10 +116,10 @@ class _Listener(logging.handlers.QueueListener):
 
 
 class _Sink:
-    """Writes each record with one write(2) to a descriptor of its own: no buffer, and lines of two processes stay whole.
+    """Writes each record with one write(2): no buffer, and the lines of two processes stay whole.
 
-    Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds. Used by the
-    listener's thread only, but for `must_reopen`.
+    Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds. Used by
+    the listener's thread only, but for `must_reopen`.
     """
 
     level = logging.NOTSET
@@ -135,13 +137,15 @@ class _Sink:
         self._follow_rotation()
         dropped = self.count_dropped()
         if dropped > self._reported:
-            self._write(self._line(time.time(), "WARNING", f"{dropped - self._reported} log lines were dropped"))
+            self._write(self._line(time.time(), "WARNING", f"log lines dropped: {dropped - self._reported}"))
             self._reported = dropped
         self._write(self._line(record.created, record.levelname, record.getMessage()))
 
     def _line(self, created: float, level: str, text: str) -> bytes:
         # Continued lines are indented, so that no text can pass for a line of the log.
-        shown = "".join(c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+        shown = "".join(
+            c if c == "\n" or c.isprintable() else c.encode("unicode_escape").decode() for c in text
+        )
         shown = shown.rstrip("\n").replace("\n", "\n    ")
         line = f"[{clock.wall_text(created)}] [{self._label}] {level} {shown}\n"
         return line.encode("utf-8", "backslashreplace")
@@ -150,7 +154,7 @@ class _Sink:
         try:
             while line:
                 try:
-                    line = line[os.write(self._descriptor, line):]
+                    line = line[os.write(self._descriptor, line) :]
                 except BlockingIOError:
                     # Somebody else made the shared standard error non-blocking; give its reader a second.
                     if not select.select([], [self._descriptor], [], 1.0)[1]:
@@ -186,7 +190,9 @@ class _Sink:
 def _open(path: str) -> int:
     """Open `path` to append; never waits for the other end of a FIFO."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640)
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640
+        )
     except OSError as error:
         mend = _MENDS.get(error.errno, "")
         reason = os.strerror(error.errno).lower()

@@ -1,6 +1,6 @@
-"""`check-config`: what each node of a file will use, and every script that it will run, looked at as the daemon does.
+"""`check-config`: what each node of a file will use, and its scripts, looked at as the daemon does.
 
-Exit status 0 if a daemon would start with the file and find its scripts; else `UsageError`. Warnings change nothing.
+Exit status 0 if a daemon would start with the file and find its scripts; else `UsageError`. Warnings do not count.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ def run(options: argparse.Namespace) -> int:
     if getattr(options, "json", False):
         output.show_json(_as_json(loaded, nodes, scripts))
     else:
-        output.write("".join(f"{line}\n" for line in _as_text(loaded, nodes, scripts)).encode("utf-8", "replace"))
+        output.write(
+            "".join(f"{line}\n" for line in _as_text(loaded, nodes, scripts)).encode("utf-8", "replace")
+        )
     for node in nodes:
         for warning in warnings(node):
             output.complain(f"{loaded.path}: warning: {warning}")
@@ -90,7 +92,11 @@ def _meant(path: str) -> str:
     program = shutil.which(words[0]) if words else None
     if program is not None and len(words) > 1:
         return f'; a command with arguments is a list: ["{program}", "{words[1]}"]'
-    return f"; did you mean {program}?" if program is not None else "; a relative path begins beside the configuration"
+    return (
+        f"; did you mean {program}?"
+        if program is not None
+        else "; a relative path begins beside the configuration"
+    )
 
 
 def _user_name(number: int) -> str:
@@ -103,7 +109,11 @@ def _user_name(number: int) -> str:
 def warnings(node: NodeConfig) -> List[str]:
     """Return what is allowed and still looks like a mistake."""
     found = []
-    for key, path in (("dataDir", node.data_dir), ("logFile", node.log_file), ("secretFile", node.secret_file)):
+    for key, path in (
+        ("dataDir", node.data_dir),
+        ("logFile", node.log_file),
+        ("secretFile", node.secret_file),
+    ):
         if path is not None and "$" in path:
             found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
     if node.insecure and not node.secrets:
@@ -112,8 +122,8 @@ def warnings(node: NodeConfig) -> List[str]:
         inner = _loopback_of(node.listen_host)
         if inner is not None:
             found.append(
-                f'{node.name}: {node.listen_host} is {inner} on this host (/etc/hosts), where no peer reaches it; '
-                'write "listen": "0.0.0.0", or the IP'
+                f"{node.name}: {node.listen_host} is {inner} on this host (/etc/hosts), where no peer reaches "
+                'it; write "listen": "0.0.0.0", or the IP'
             )
     return found
 
@@ -175,7 +185,8 @@ def _hook_text(script: Script) -> str:
     limits = f"timeout {durations.render(script.timeout_ns)}, retry {script.retry}"
     if script.problem is not None:
         return f"{' '.join(script.argv)}: WOULD NOT RUN; {limits}"
-    return f"{' '.join(script.argv)}: mode {script.mode}, owner {script.owner}, run by {script.interpreter}; {limits}"
+    found = f"mode {script.mode}, owner {script.owner}, run by {script.interpreter}"
+    return f"{' '.join(script.argv)}: {found}; {limits}"
 
 
 def _as_json(loaded: Loaded, nodes: Tuple[NodeConfig, ...], scripts: List[List[Script]]) -> Dict[str, Any]:
@@ -204,8 +215,8 @@ def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
 
 def _script_json(script: Script) -> Dict[str, Any]:
     return {
-        "run": list(script.argv), "timeoutMs": _ms(script.timeout_ns), "retry": script.retry, "mode": script.mode,
-        "owner": script.owner, "interpreter": script.interpreter, "problem": script.problem,
+        "run": list(script.argv), "timeoutMs": _ms(script.timeout_ns), "retry": script.retry,
+        "mode": script.mode, "owner": script.owner, "interpreter": script.interpreter, "problem": script.problem,
     }  # fmt: skip
 
 

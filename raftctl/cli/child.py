@@ -11,9 +11,11 @@ from raftctl.node import daemon
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the node until it ends and return its exit status; both descriptors are inherited from the guardian."""
+    """Run the node until it ends and return its exit status; both descriptors are inherited from the
+    guardian.
+    """
     loaded = load(options.config, environ=os.environ)
     node = pick(loaded, options.node)
     if options.join is not None:
         node = node._replace(join=parse(options.join))
-    return daemon.run(node, loaded.path, options.tether_fd, options.board_fd)
+    return daemon.run(node, options.tether_fd, options.board_fd)

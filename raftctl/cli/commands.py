@@ -1,4 +1,6 @@
-"""The table of commands: what each is called, takes and runs. Parser, help and the manual page's test go by it."""
+"""The table of commands: what each is called, takes and runs. Parser, help and the manual page's test go by
+it.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ Argument = Tuple[Tuple[str, ...], Dict[str, Any]]
 
 
 class Command(NamedTuple):
-    """`module` under raftctl.cli and its `function(options) -> exit status`; `summary` None hides it from the help."""
+    """`module` under raftctl.cli and its `function(options) -> exit status`; `summary` None hides it from the
+    help.
+    """
 
     module: str
     function: str
@@ -26,7 +30,9 @@ class Command(NamedTuple):
 
 
 def timeout(text: str) -> float:
-    """Return `--timeout` in seconds: a number of seconds, or a duration with a unit as in the configuration."""
+    """Return `--timeout` in seconds: a number of seconds, or a duration with a unit as in the
+    configuration.
+    """
     try:
         seconds = float(text)
     except ValueError:
@@ -65,62 +71,88 @@ def _argument(*flags: str, **settings: Any) -> Argument:
     return flags, settings
 
 
-CONFIG = _argument("-c", "--config", metavar="FILE", default=argparse.SUPPRESS,
-                   help="configuration file (else RAFTCTL_CONFIG, else /etc/raftctl/config.json)")
-NODE = _argument("--node", metavar="NODE", default=argparse.SUPPRESS,
-                 help="node of a cluster file: its name, address or port")
+CONFIG = _argument(
+    "-c",
+    "--config",
+    metavar="FILE",
+    default=argparse.SUPPRESS,
+    help="configuration file (else RAFTCTL_CONFIG, else /etc/raftctl/config.json)",
+)
+NODE = _argument(
+    "--node",
+    metavar="NODE",
+    default=argparse.SUPPRESS,
+    help="node of a cluster file: its name, address or port",
+)
 JSON = _argument("--json", action="store_true", help="print JSON")
-TIMEOUT = _argument("--timeout", metavar="SECONDS", type=timeout, default=DEFAULT_TIMEOUT_S,
-                    help="how long to wait for the answer (5 s)")
+TIMEOUT = _argument(
+    "--timeout",
+    metavar="SECONDS",
+    type=timeout,
+    default=DEFAULT_TIMEOUT_S,
+    help="how long to wait for the answer (5 s)",
+)
 KEY = _argument("key", metavar="KEY", help="1 to 1024 bytes of UTF-8 text")
-IF_REV = _argument("--if-rev", metavar="N", type=count, help="only if N is the key's present revision, 0: it is absent")
+IF_REV = _argument(
+    "--if-rev", metavar="N", type=count, help="only if N is the key's present revision, 0: it is absent"
+)
 DRY_RUN = _argument("--dry-run", action="store_true", help="print what would be done, change nothing")
 
 COMMANDS: Dict[str, Command] = {
     "start": Command("start", "run", "run the node of the configuration, or all nodes of a cluster file",
-        "Runs in the foreground until SIGTERM or Ctrl-C. Exit status: 0 stopped, 2 configuration, 6 the data directory "
-        "is locked by another daemon, 70 a fault of raftctl, 74 disk. With --local N no configuration is needed: N nodes "
-        "on free ports of this machine, in a temporary folder that is removed at the end.",
+        "Runs in the foreground until SIGTERM or Ctrl-C. Exit status: 0 stopped, 2 configuration, 6 the data "
+        "directory is locked by another daemon, 70 a fault of raftctl, 74 disk. With --local N no "
+        "configuration is needed: N nodes on free ports of this machine, in a temporary folder that is removed at the end.",
         (_argument("--join", metavar="ADDRESS", help="join the cluster of this member; found none"),
-         _argument("--local", metavar="N", type=count, help="try it out: a cluster of 1 to 7 nodes on this machine"),
+         _argument("--local", metavar="N", type=count,
+                   help="try it out: a cluster of 1 to 7 nodes on this machine"),
          _argument("--event", metavar="NAME=SCRIPT", action="append", default=[],
                    help="with --local: a script for an event (leader, follower, start, stop)"))),
-    "state": Command("state", "run", "print what this node is: { \"state\": \"LEADER\" } on one node, never on two",
-        "States: LEADER, FOLLOWER, CANDIDATE, LEARNER, UNINITIALIZED. --is prints nothing: exit status 0 yes, 1 no. "
-        "3: no daemon answers.",
-        (_argument("host", metavar="HOST", nargs="?", help="ask the command port of this host instead; needs no configuration"),
+    "state": Command("state", "run", "print what this node is: LEADER on one node, never on two",
+        "Prints { \"state\": \"LEADER\" }, or FOLLOWER, CANDIDATE, LEARNER, UNINITIALIZED. --is prints nothing: exit "
+        "status 0 yes, 1 no, 3 no daemon answers.",
+        (_argument("host", metavar="HOST", nargs="?",
+                   help="ask the command port of this host instead; needs no configuration"),
          _argument("port", metavar="PORT", nargs="?", type=port),
-         _argument("--is", metavar="S[,S]", dest="states", type=states, help="answer by exit status: is it one of these?"),
+         _argument("--is", metavar="S[,S]", dest="states", type=states,
+                   help="answer by exit status: is it one of these?"),
          JSON, TIMEOUT)),
     "status": Command("status", "run", "show the cluster as this node sees it, and what is wrong",
         "Works without a leader as well: it is read off this node's own tables.", (JSON, TIMEOUT)),
     "get": Command("kv", "get", "print the value of a key",
-        "Prints the bytes as they are, and a newline only on a terminal. Exit status 1: there is no such key. "
+        "Prints the bytes as they are, and a newline only on a terminal. Exit status 1: no such key. "
         "What was acknowledged before is seen, unless --stale.",
-        (KEY, _argument("--stale", action="store_true", help="read this node's own copy: fast, works without a leader, maybe old"),
+        (KEY, _argument("--stale", action="store_true",
+                        help="read this node's own copy: fast, works without a leader, maybe old"),
          JSON, TIMEOUT)),
     "put": Command("kv", "put", "store a value, print its revision",
-        "Prints \"revision N\". Exit status 1: the comparison of --if-rev or --if-absent failed, nothing was changed; "
-        "4: no leader in time, nothing was changed; 5: no answer, it may or may not have been stored. "
+        "Prints \"revision N\". Exit status 1: the comparison of --if-rev or --if-absent failed, nothing was "
+        "changed; 4: no leader in time, nothing was changed; 5: no answer, it may have been stored or not. "
         "A value that begins with a dash stands behind \"--\".",
         (KEY, _argument("value", metavar="VALUE", help="at most 256 KiB; - reads standard input, any bytes"),
-         IF_REV, _argument("--if-absent", action="store_true", help="only if there is no such key"), JSON, TIMEOUT)),
+         IF_REV, _argument("--if-absent", action="store_true", help="only if there is no such key"),
+         JSON, TIMEOUT)),
     "del": Command("kv", "delete", "remove a key, print the revision of the change",
         "Exit status 1: there is no such key, or the comparison failed.", (KEY, IF_REV, JSON, TIMEOUT)),
     "join": Command("members", "join", "make this node a member of the cluster of ADDRESS",
-        "For a running node that is a cluster of its own. Returns when the node votes, and prints the clusterNodes line "
-        "to add to its file. 5: not yet a voter in time, it goes on trying.",
+        "For a running node that is a cluster of its own. Returns when the node votes, and prints the "
+        "clusterNodes line to add to its file. 5: not yet a voter in time, it goes on trying.",
         (_argument("address", metavar="ADDRESS", help="tcp://host:port of any member"),
-         _argument("--discard-data", action="store_true", help="also if this node's store holds keys: they are lost"),
-         JSON, _argument("--timeout", metavar="SECONDS", type=timeout, default=60.0, help="how long to wait (60 s)"))),
-    "bootstrap": Command("members", "bootstrap", "found the cluster with the listed nodes that are reachable now",
-        "On ONE node, and only when a listed node will not come: without it founding waits for all of them.", (JSON, TIMEOUT)),
+         _argument("--discard-data", action="store_true",
+                   help="also if this node's store holds keys: they are lost"),
+         JSON, _argument("--timeout", metavar="SECONDS", type=timeout, default=60.0,
+                         help="how long to wait (60 s)"))),
+    "bootstrap": Command("members", "bootstrap", "found the cluster with the nodes that are reachable now",
+        "On ONE node, and only when a listed node will not come: without it founding waits for all of them.",
+        (JSON, TIMEOUT)),
     "check-config": Command("check", "run", "check a configuration file",
-        "Exit status 2 with one line about what is wrong.", (_argument("config", metavar="FILE", nargs="?", default=argparse.SUPPRESS, help="the same as --config FILE"),)),
+        "Prints what holds. Exit status 2 with one line about what is wrong.",
+        (_argument("file", metavar="FILE", nargs="?", help="instead of --config"), JSON)),
     "pack": Command("pack", "run", "write raftctl as one file",
         "The file runs wherever Python 3.9 or newer is: python3 raftctl.pyz.",
         (_argument("-o", "--output", metavar="FILE", default="raftctl.pyz", help="raftctl.pyz unless given"),
-         _argument("--compile", action="store_true", help="add byte code for this version of Python: starts faster"))),
+         _argument("--compile", action="store_true",
+                   help="add byte code for this version of Python: starts faster"))),
     "svcinstall": Command("service", "install", "install the systemd service of the configuration",
         "Writes the unit, enables it and says what to run next. Needs root.",
         (DRY_RUN, _argument("--now", action="store_true", help="start it at once"),

@@ -1,7 +1,8 @@
 """Where the daemon is that a command means, and one question to it.
 
-Reads the configuration as a client does (a secret that this user may not read is done without), tries the unix
-sockets and then the command port. Leaves the protocol to `net/client.py` and the codes to `net/error_codes.py`.
+Reads the configuration as a client does (a secret that this user may not read is done without), tries the
+unix sockets and then the command port. Leaves the protocol to `net/client.py` and the codes to
+`net/error_codes.py`.
 """
 
 from __future__ import annotations
@@ -16,13 +17,15 @@ from raftctl.config.places import command_sockets
 from raftctl.net.client import CommandClient
 from raftctl.net.error_codes import from_reply
 
-# The daemon answers "timeout" itself at the deadline that it was given; that answer needs its time on the way.
+# At its deadline the daemon itself answers "timeout"; that answer needs its time on the way.
 _GRACE_S = 1.0
 _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 
 
 class Daemon(NamedTuple):
-    """Where a daemon listens, in the order to try; `start` is the command that would start it, "" if unknown."""
+    """Where a daemon listens, in the order to try; `start` is the command that would start it, "" if
+    unknown.
+    """
 
     endpoints: Tuple[tuple, ...]
     secrets: Tuple[bytes, ...]
@@ -31,11 +34,14 @@ class Daemon(NamedTuple):
     def ask(self, request: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return the fields of the reply, without `ok`.
 
-        Raises `CommandError` for a refusal, `Unreachable`, `OutcomeUnknown` (sent, no answer) or `NotAllowed`.
+        Raises `CommandError` for a refusal, `Unreachable`, `OutcomeUnknown` (sent, no answer) or
+        `NotAllowed`.
         """
         asked = dict(request, timeoutMs=max(1, round(timeout_s * 1000)))
         try:
-            with CommandClient(self.endpoints, secrets=self.secrets, timeout_s=timeout_s + _GRACE_S) as client:
+            with CommandClient(
+                self.endpoints, secrets=self.secrets, timeout_s=timeout_s + _GRACE_S
+            ) as client:
                 reply = client.request(asked)
         except Unreachable as error:
             raise Unreachable(f"{error}; start one: {self.start}" if self.start else str(error)) from None
@@ -59,6 +65,8 @@ def at(host: str, port: int) -> Daemon:
     return Daemon((("tcp", host.strip("[]"), port),), (), "")
 
 
-def ask(options: argparse.Namespace, request: Dict[str, Any], *, timeout_s: Optional[float] = None) -> Dict[str, Any]:
+def ask(
+    options: argparse.Namespace, request: Dict[str, Any], *, timeout_s: Optional[float] = None
+) -> Dict[str, Any]:
     """Ask the daemon of --config and --node once."""
     return find(options).ask(request, options.timeout if timeout_s is None else timeout_s)

@@ -13,7 +13,9 @@ from raftctl.store.commands import VALUE_LIMIT, check_key, check_value
 
 
 def get(options: argparse.Namespace) -> int:
-    """Print the value's bytes, and a newline only on a terminal; with --json key, value, encoding and revision."""
+    """Print the value's bytes, and a newline only on a terminal; with --json key, value, encoding and
+    revision.
+    """
     answer = endpoint.ask(options, {"action": "get", "key": _key(options.key), "stale": options.stale})
     if options.json:
         output.show_json(answer)
@@ -62,7 +64,9 @@ def _value(text: str) -> bytes:
         # One byte more than allowed is enough to see that it is too large.
         value = sys.stdin.buffer.read(VALUE_LIMIT + 1)
     if text == "-" and len(value) > VALUE_LIMIT:
-        raise UsageError(f"standard input holds more than {VALUE_LIMIT} bytes, the most that a value may have")
+        raise UsageError(
+            f"standard input holds more than {VALUE_LIMIT} bytes, the most that a value may have"
+        )
     check_value(value)
     return value
 
@@ -81,7 +85,7 @@ def _decode(answer: Dict[str, Any]) -> bytes:
     if answer.get("encoding") is None:
         return answer["value"].encode()
     if answer["encoding"] != "base64":
-        raise RaftctlError(f'the daemon sent the value in the unknown encoding "{answer["encoding"]}"; it may be newer')
+        raise RaftctlError(f'the daemon sent an unknown encoding "{answer["encoding"]}"; it may be newer')
     import binascii
 
     return binascii.a2b_base64(answer["value"])

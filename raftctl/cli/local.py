@@ -1,7 +1,7 @@
 """`start --local N`: a cluster on this machine without any configuration, gone without a trace at the end.
 
-Owns the temporary folder, the ports and what is printed; the cluster itself is the same guardian and the same nodes
-as everywhere, from a generated cluster file.
+Owns the temporary folder, the ports and what is printed; the cluster itself is the same guardian and the same
+nodes as everywhere, from a generated cluster file.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """Turns the first signal into `Interrupted`, and none after `hold`: what is begun then is not interrupted."""
+    """Turns the first signal into `Interrupted`, and none after `hold`: what is begun then is not
+    interrupted.
+    """
 
     def __init__(self) -> None:
         self._held = False
@@ -64,7 +66,9 @@ class Interrupts:
 
 
 class Ports(NamedTuple):
-    """Free ports of 127.0.0.1, held by sockets that never listen: the nodes can bind them beside, nobody by chance."""
+    """Free ports of 127.0.0.1, held by sockets that never listen: the nodes can bind them beside, nobody by
+    chance.
+    """
 
     sockets: List[socket.socket]
 
@@ -72,7 +76,7 @@ class Ports(NamedTuple):
         held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         self.sockets.append(held)
         held.bind(("127.0.0.1", 0))
-        # After the bind: with it the kernel may choose a port that another such socket holds. The nodes bind with it.
+        # After the bind: with it the kernel may choose a port that another such socket holds.
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         return held.getsockname()[1]
 
@@ -130,7 +134,8 @@ def _serve(folder: str, ports: Ports, count: int, events: Dict[str, str]) -> int
     os.mkdir(folder, 0o700)
     path = os.path.join(folder, "cluster.json")
     with open(path, "x", encoding="utf-8") as file:
-        json.dump(describe_cluster(folder, [(ports.take(), ports.take()) for _ in range(count)], events), file, indent=2)
+        pairs = [(ports.take(), ports.take()) for _ in range(count)]
+        json.dump(describe_cluster(folder, pairs, events), file, indent=2)
     loaded = load(path, environ={})
     _print_lines(describe(loaded, folder))
     return guardian.run(loaded, loaded.nodes, observer=leader_printer(_print_lines), program=program())
@@ -143,30 +148,41 @@ def describe_cluster(folder: str, ports: Sequence[tuple], events: Dict[str, str]
          "dataDir": os.path.join(folder, f"n{number}"), "logFile": os.path.join(folder, f"n{number}.log")}
         for number, (peer, command) in enumerate(ports, 1)
     ]  # fmt: skip
-    return {"description": f"raftctl start --local {len(nodes)}", "logFile": os.path.join(folder, "guardian.log"),
-            "clusterNodes": [node["address"] for node in nodes], **({"events": events} if events else {}), "nodes": nodes}
+    whole: Dict[str, Any] = {
+        "description": f"raftctl start --local {len(nodes)}",
+        "logFile": os.path.join(folder, "guardian.log"),
+        "clusterNodes": [node["address"] for node in nodes],
+    }
+    if events:
+        whole["events"] = events
+    return {**whole, "nodes": nodes}
 
 
 def describe(loaded: Loaded, folder: str) -> List[str]:
     """Return what is printed at the start: the nodes, and three commands for another terminal."""
     rows = [("NAME", "ADDRESS", "COMMAND PORT", "LOG")]
-    rows += [(node.name, str(node.address), str(node.command_port), str(node.log_file)) for node in loaded.nodes]
+    rows += [
+        (node.name, str(node.address), str(node.command_port), str(node.log_file)) for node in loaded.nodes
+    ]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     first, last = loaded.nodes[0].name, loaded.nodes[-1].name
+    prefix = shlex.join([*program(), "-c", loaded.path])
+    tries = ((first, "state"), (first, "put greeting hello"), (last, "get greeting"))
     return [
         f"a cluster of {len(loaded.nodes)} in {folder}; Ctrl-C stops it and removes the folder",
         "",
         *("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows),
         "",
         "try in another terminal:",
-        *(f"  {shlex.join([*program(), '-c', loaded.path, '--node', node, *words])}"
-          for node, words in ((first, ["state"]), (first, ["put", "greeting", "hello"]), (last, ["get", "greeting"]))),
+        *(f"  {prefix} --node {node} {words}" for node, words in tries),
         "",
     ]  # fmt: skip
 
 
 def leader_printer(show: Callable[[List[str]], None]) -> Callable[[NodeConfig, Dict[str, Any]], None]:
-    """Return the guardian's observer: one line at each change of leader, and at each new term of the same one."""
+    """Return the guardian's observer: one line at each change of leader, and at each new term of the same
+    one.
+    """
     shown = None
 
     def observe(node: NodeConfig, message: Dict[str, Any]) -> None:
@@ -182,7 +198,9 @@ def leader_printer(show: Callable[[List[str]], None]) -> Callable[[NodeConfig, D
 
 
 def _print_lines(lines: List[str]) -> None:
-    """Print, but never wait for a terminal that is stopped (Ctrl-S): the guardian must go on. Loses lines then."""
+    """Print, but never wait for a terminal that is stopped (Ctrl-S): the guardian must go on. Loses lines
+    then.
+    """
     try:
         if select.select([], [1], [], 0)[1]:
             output.write("".join(f"{line}\n" for line in lines).encode())
@@ -196,4 +214,5 @@ def _remove(folder: str) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        output.complain(f"{folder} can't be removed ({os.strerror(error.errno or 0).lower()}); remove it by hand")
+        reason = os.strerror(error.errno or 0).lower()
+        output.complain(f"{folder} can't be removed ({reason}); remove it by hand")

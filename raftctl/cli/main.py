@@ -1,7 +1,7 @@
 """From the command line to an exit status (design §8): runs the command and says what failed.
 
-Only the chosen command's module is imported. No traceback ever reaches the user: errors of users, files and peers are
-one line, a fault of ours is one line with the place to report.
+Only the chosen command's module is imported. No traceback ever reaches the user: errors of users, files and
+peers are one line, a fault of ours is one line with the place to report.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         return run(list(sys.argv[1:] if arguments is None else arguments))
     except RaftctlError as error:
-        output.complain(str(error))
+        # What the daemon refused comes with what to do about it (net/error_codes.py).
+        hint = getattr(error, "hint", "")
+        output.complain(f"{error}; {hint}" if hint else str(error))
         return error.exit_status
     except KeyboardInterrupt:
         return INTERRUPTED

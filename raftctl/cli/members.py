@@ -19,13 +19,17 @@ _PASSING = (errors.UNREACHABLE, errors.NO_LEADER, errors.UNKNOWN)
 
 
 def join(options: argparse.Namespace) -> int:
-    """Make the node join the cluster of ADDRESS and return when it votes there; print its `clusterNodes` line."""
+    """Make the node join the cluster of ADDRESS and return when it votes there; print its `clusterNodes`
+    line.
+    """
     address = str(parse(options.address))
     daemon = endpoint.find(options)
     deadline = time.monotonic() + options.timeout
     before = daemon.ask({"action": "state"}, min(options.timeout, _ONE_QUESTION_S))
     try:
-        daemon.ask({"action": "join", "address": address, "discardData": options.discard_data}, options.timeout)
+        daemon.ask(
+            {"action": "join", "address": address, "discardData": options.discard_data}, options.timeout
+        )
     except OutcomeUnknown:
         pass  # The node may have ended before its answer was out: what it is now tells.
     _await_voter(daemon, before.get("clusterId") or "", address, deadline, options.timeout)
@@ -34,15 +38,20 @@ def join(options: argparse.Namespace) -> int:
     return DONE
 
 
-def _await_voter(daemon: endpoint.Daemon, former_cluster: str, address: str, deadline: float, timeout_s: float) -> None:
-    """Return when the node votes in another cluster than `former_cluster`; `deadline` is on time.monotonic()."""
+def _await_voter(
+    daemon: endpoint.Daemon, former_cluster: str, address: str, deadline: float, timeout_s: float
+) -> None:
+    """Return when the node votes in another cluster than `former_cluster`; `deadline` is on
+    time.monotonic().
+    """
     last = "it did not answer"
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
             raise OutcomeUnknown(
                 f"no voter of the cluster of {address} after {timeout_s:g} s: {last}; it goes on trying, "
-                "see: raftctl status")
+                "see: raftctl status"
+            )
         try:
             answer = daemon.ask({"action": "state"}, min(left, _ONE_QUESTION_S))
         except RaftctlError as error:
@@ -61,10 +70,14 @@ def _await_voter(daemon: endpoint.Daemon, former_cluster: str, address: str, dea
 def _show_joined(options: argparse.Namespace, answer: Dict[str, Any]) -> None:
     state, addresses = answer["state"], _addresses(answer["members"])
     if options.json:
-        output.show_json({"address": state.get("address"), "clusterId": state.get("clusterId"), "clusterNodes": addresses})
+        output.show_json(
+            {"address": state.get("address"), "clusterId": state.get("clusterId"), "clusterNodes": addresses}
+        )
         return
-    output.complain(f"{state.get('address')} is a voter; put this line into its configuration, so that it finds the "
-                    "cluster again after the loss of its disk:")
+    output.complain(
+        f"{state.get('address')} is a voter; put this line into its configuration, so that it finds the "
+        "cluster again after the loss of its disk:"
+    )
     output.line(f'"clusterNodes": {json.dumps(addresses)}')
 
 

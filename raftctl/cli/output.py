@@ -1,6 +1,7 @@
 """Data to standard output, everything else to standard error (design §8); UTF-8 whatever the locale says.
 
-A reader that went away (`raftctl status | head -1`) is no fault: `BrokenPipeError` reaches `main`, which ends quietly.
+A reader that went away (`raftctl status | head -1`) is no fault: `BrokenPipeError` reaches `main`, which ends
+quietly.
 """
 
 from __future__ import annotations
@@ -15,7 +16,9 @@ from raftctl.base.errors import RaftctlError
 
 
 def write(data: bytes) -> None:
-    """Write `data` to standard output and flush; `RaftctlError` where it can't be written (full disk, closed)."""
+    """Write `data` to standard output and flush; `RaftctlError` where it can't be written (full disk,
+    closed).
+    """
     if sys.stdout is None:
         raise RaftctlError("standard output is closed")
     try:
@@ -54,8 +57,9 @@ def complain(text: str) -> None:
 
 
 def silence(descriptor: int) -> None:
-    """Let what is written to `descriptor` (1 or 2) go nowhere: else the interpreter complains when it ends and flushes
-    the broken stream."""
+    """Let what is written to `descriptor` (1 or 2) go nowhere: else the interpreter complains when it ends
+    and flushes the broken stream.
+    """
     null = os.open(os.devnull, os.O_WRONLY)
     if null != descriptor:
         os.dup2(null, descriptor)

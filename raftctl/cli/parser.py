@@ -53,13 +53,21 @@ def require_command(name: str) -> None:
     from raftctl.config.spelling import nearest
 
     meant = nearest(name, [known for known, command in COMMANDS.items() if command.summary])
-    raise UsageError(f'"{name}" is not a command; ' + (f'did you mean "{meant}"?' if meant else "see: raftctl --help"))
+    hint = f'did you mean "{meant}"?' if meant else "see: raftctl --help"
+    raise UsageError(f'"{name}" is not a command; {hint}')
 
 
 def build(chosen: Optional[str]) -> Tuple[Parser, Parser]:
-    """Return the whole parser and that of the command `chosen`; None: for the help, all commands without arguments."""
-    parser = Parser(prog="raftctl", allow_abbrev=False, description=_DESCRIPTION, epilog=_EPILOG,
-                    formatter_class=argparse.RawDescriptionHelpFormatter)
+    """Return the whole parser and that of the command `chosen`; None: for the help, all commands without
+    arguments.
+    """
+    parser = Parser(
+        prog="raftctl",
+        allow_abbrev=False,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     _add(parser, (CONFIG, NODE))
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
     parser.add_argument("--join", help=argparse.SUPPRESS)
@@ -76,7 +84,9 @@ def build(chosen: Optional[str]) -> Tuple[Parser, Parser]:
 
 def _add_command(commands: Any, name: str) -> Parser:
     command = COMMANDS[name]
-    parser: Parser = commands.add_parser(name, allow_abbrev=False, description=command.summary, epilog=command.details)
+    parser: Parser = commands.add_parser(
+        name, allow_abbrev=False, description=command.summary, epilog=command.details
+    )
     parser.hint = f"raftctl help {name}"
     _add(parser, (*command.arguments, CONFIG, NODE))
     return parser

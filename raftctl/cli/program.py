@@ -1,4 +1,6 @@
-"""How to start this very raftctl again: for the guardian's children, for systemd units and for commands to paste."""
+"""How to start this very raftctl again: for the guardian's children, for systemd units and for commands to
+paste.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,9 @@ _START_FOLDER = os.getcwd() if not os.path.isabs(raftctl.__file__) else "/"
 
 
 def program() -> List[str]:
-    """Return the argv prefix, absolute: interpreter and zipapp, interpreter and raftctl.py of the checkout, or
-    interpreter and `-m raftctl` where it is installed. Any thread."""
+    """Return the argv prefix, absolute: interpreter and zipapp, interpreter and raftctl.py of the checkout,
+    or interpreter and `-m raftctl` where it is installed. Any thread.
+    """
     require(sys.executable, "no path of the interpreter")
     archive = getattr(raftctl.__spec__.loader, "archive", None)
     if archive is not None:

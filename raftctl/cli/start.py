@@ -27,7 +27,9 @@ def run(options: argparse.Namespace) -> int:
     if options.join is not None:
         address = parse(options.join)
         if len(nodes) != 1:
-            raise UsageError(f"--join is for one node, {loaded.path} has {len(nodes)}; choose one: --node NODE")
+            raise UsageError(
+                f"{loaded.path}: has {len(nodes)} nodes, --join is for one; choose it: --node NODE"
+            )
         if address == nodes[0].address:
             raise UsageError(f"--join: {address} is this node's own address; name a member of the cluster")
         nodes = (nodes[0]._replace(join=address),)

@@ -1,4 +1,6 @@
-"""`state`: what is this node? For cron jobs and scripts; the word LEADER stands in the output of the leader only (P2)."""
+"""`state`: what is this node? For cron jobs and scripts; the word LEADER stands in the output of the leader
+only (P2).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""`status`: the cluster at a glance, as this node sees it. Every member has a row; problems come with what to try."""
+"""`status`: the cluster at a glance, as this node sees it. Every member has a row; problems come with what to
+try.
+"""
 
 from __future__ import annotations
 
@@ -28,8 +30,11 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     lines = [_headline(state), _summary(state, members, answer.get("tolerates"))]
     if members:
         lines += ["", *_table([_HEADINGS, *(_row(member, state.get("address")) for member in members)]), ""]
-    lines += _labelled(("problem", answer.get("problem")), ("try", answer.get("hint")),
-                       ("last decision", answer.get("lastDecision")))
+    lines += _labelled(
+        ("problem", answer.get("problem")),
+        ("try", answer.get("hint")),
+        ("last decision", answer.get("lastDecision")),
+    )
     return lines
 
 
@@ -39,8 +44,10 @@ def _headline(state: Dict[str, Any]) -> str:
 
 
 def _summary(state: Dict[str, Any], members: List[Dict[str, Any]], tolerates: Optional[int]) -> str:
-    parts = [f"leader {state['leader']}" if state.get("leader") else "no leader known",
-             f"{len(members)} member{'' if len(members) == 1 else 's'}"]
+    parts = [
+        f"leader {state['leader']}" if state.get("leader") else "no leader known",
+        f"{len(members)} member{'' if len(members) == 1 else 's'}",
+    ]
     if tolerates is not None:
         parts.append(f"tolerates {tolerates} failure{'' if tolerates == 1 else 's'}")
     if state.get("commitIndex") is not None:
@@ -50,9 +57,15 @@ def _summary(state: Dict[str, Any], members: List[Dict[str, Any]], tolerates: Op
 
 def _row(member: Dict[str, Any], own_address: Optional[str]) -> tuple:
     own = member.get("address") == own_address
-    return ("*" if member.get("isLeader") else "", str(member.get("name", "")), str(member.get("address", "")),
-            str(member.get("role", "")), "this node" if own else _heard(member),
-            "-" if member.get("matchIndex") is None else str(member["matchIndex"]), str(member.get("problem") or ""))
+    return (
+        "*" if member.get("isLeader") else "",
+        str(member.get("name", "")),
+        str(member.get("address", "")),
+        str(member.get("role", "")),
+        "this node" if own else _heard(member),
+        "-" if member.get("matchIndex") is None else str(member["matchIndex"]),
+        str(member.get("problem") or ""),
+    )
 
 
 def _heard(member: Dict[str, Any]) -> str:

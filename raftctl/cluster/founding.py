@@ -1,13 +1,16 @@
-"""How a cluster begins: unanimous, with one author, at most once a directory (design §6; pitfalls 3.1, 3.2, 3.12).
+"""How a cluster begins: unanimous, with one author, at most once a directory (design §6; pitfalls 3.1, 3.2,
+3.12).
 
-Pure, like everything here: `now` is an int of ns on any one monotonic clock, the random cluster id is drawn by the
-caller's function, effects are values. One `Founding` lives while the directory is *fresh* (its log is empty and it
-has no cluster id); with entry 1 it turns into a `Holder`. Leaves admission to the leader, dialling to the links.
+Pure, like everything here: `now` is an int of ns on any one monotonic clock, the random cluster id is drawn
+by the caller's function, effects are values. One `Founding` lives while the directory is *fresh* (its log is
+empty and it has no cluster id); with entry 1 it turns into a `Holder`. Leaves admission to the leader,
+dialling to the links.
 
-Why there are never two clusters that work: only the lowest listed address writes entry 1, for just the instances
-that are fresh on connections still open, and nobody hears of it before it is durable. Whoever adopted never adopts
-again, in this process or a later one. Should two authors write all the same (`bootstrap` on two nodes, an author
-wiped within milliseconds), each entry needs a quorum of adopters and the two quorums share a node: one stays dead.
+Why there are never two clusters that work: only the lowest listed address writes entry 1, for just the
+instances that are fresh on connections still open, and nobody hears of it before it is durable. Whoever
+adopted never adopts again, in this process or a later one. Should two authors write all the same (`bootstrap`
+on two nodes, an author wiped within milliseconds), each entry needs a quorum of adopters and the two quorums
+share a node: one stays dead.
 """
 
 from __future__ import annotations
@@ -31,12 +34,20 @@ ALONE_AFTER_NS = 2 * SECOND
 class Founding:
     """The founding of one fresh node.
 
-    `cluster_list` is the list of the file with the own address in it, () for none; `join` the one address to ask.
-    `alarm` is due at once (`deadline()` is 0 before the first input that carries `now`). Node thread only.
+    `cluster_list` is the list of the file with the own address in it, () for none; `join` the one address to
+    ask. `alarm` is due at once (`deadline()` is 0 before the first input that carries `now`). Node thread
+    only.
     """
 
-    def __init__(self, own_address: str, own_instance: str, cluster_list: Tuple[str, ...], join: Optional[str],
-                 draw_cluster_id: Callable[[], str], alone_after_ns: int = ALONE_AFTER_NS) -> None:
+    def __init__(
+        self,
+        own_address: str,
+        own_instance: str,
+        cluster_list: Tuple[str, ...],
+        join: Optional[str],
+        draw_cluster_id: Callable[[], str],
+        alone_after_ns: int = ALONE_AFTER_NS,
+    ) -> None:
         self._address = own_address
         self._instance = own_instance
         self._list = tuple(sorted({*cluster_list, own_address}, key=parse)) if cluster_list else ()
@@ -48,7 +59,7 @@ class Founding:
         self._began: Optional[int] = None
         self._open: Dict[str, Facts] = {}
         self._shown: Dict[str, str] = {}  # address -> the instance that was last seen there
-        self._clusters: Dict[str, Tuple[str, str]] = {}  # address -> cluster id, and the instance that showed it
+        self._clusters: Dict[str, Tuple[str, str]] = {}  # address -> cluster id, and who showed it
         self._refusals: Dict[str, str] = {}
         self._asked = 0
         self._ask_at: Optional[int] = None
@@ -74,7 +85,9 @@ class Founding:
 
     @property
     def targets(self) -> Tuple[str, ...]:
-        """The addresses to dial: the list, whom to join, and clusters that reached us. Sorted; more may come."""
+        """The addresses to dial: the list, whom to join, and clusters that reached us. Sorted; more may
+        come.
+        """
         wanted = {*self._others, *self._clusters, *([self._join] if self._join else [])}
         return tuple(sorted(wanted, key=parse))
 
@@ -98,7 +111,9 @@ class Founding:
     # Inputs.
 
     def link_up(self, now: int, address: str, facts: Facts) -> None:
-        """Our own dial to `address` shook hands; `facts` hold until `link_down` (except that it may adopt)."""
+        """Our own dial to `address` shook hands; `facts` hold until `link_down` (except that it may
+        adopt).
+        """
         facts = Facts(facts.fresh, tuple(facts.founding), facts.cluster_id, facts.instance)
         self._open[address] = facts
         self._refusals.pop(address, None)
@@ -117,7 +132,9 @@ class Founding:
         self._turn(now)
 
     def link_down(self, address: str, refusal: str = "") -> None:
-        """Our own dial ended or failed; `refusal` is the peer's or our reason in the handshake, "" for a plain failure."""
+        """Our own dial ended or failed; `refusal` is the peer's or our reason in the handshake, "" for a
+        plain failure.
+        """
         self._open.pop(address, None)
         if refusal:
             self._refusals[address] = refusal
@@ -127,7 +144,9 @@ class Founding:
             self._holder.link_down(address)
 
     def found(self, now: int, address: str, body: bytes, instance: str = "") -> None:
-        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). Raises `PeerFault` if malformed."""
+        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). Raises `PeerFault` if
+        malformed.
+        """
         offered = _read(body)
         if self._holder:
             self._holder.found(now, address, body)
@@ -177,7 +196,9 @@ class Founding:
         return refusal
 
     def waiting_for(self) -> str:
-        """Return for whom or what this node waits, one line for `status` and systemd, "" when it waits no more."""
+        """Return for whom or what this node waits, one line for `status` and systemd, "" when it waits no
+        more.
+        """
         if self._holder:
             return ""
         if self._adopting is not None:
@@ -224,13 +245,14 @@ class Founding:
 
     def _twins(self) -> List[str]:
         """Reachable listed nodes that show one instance: copies of one data directory."""
-        shown = [self._instance] + [self._open[address].instance for address in self._others if address in self._open]
-        return [address for address in self._others
-                if address in self._open and shown.count(self._open[address].instance) > 1]
+        reached = [address for address in self._others if address in self._open]
+        shown = [self._instance] + [self._open[address].instance for address in reached]
+        return [address for address in reached if shown.count(self._open[address].instance) > 1]
 
     def _found(self, others: Tuple[str, ...]) -> None:
         members = [Member(self._instance, self._address, True)]
-        members += [Member(self._open[address].instance, address, True) for address in others if self._agrees(address)]
+        there = [address for address in others if self._agrees(address)]
+        members += [Member(self._open[address].instance, address, True) for address in there]
         self._author = True
         self._adopt(encode(configuration(self._draw_cluster_id(), members)), owed=[])
 
@@ -255,14 +277,15 @@ class Founding:
         if self._twins():
             return self._twins_text()
         if self._others and not self._missing() and self._list[0] != self._address:
-            return f"all {len(self._list)} listed nodes are reachable: {self._list[0]} founds the cluster by itself"
+            count, author = len(self._list), self._list[0]
+            return f"all {count} listed nodes are reachable: {author} founds the cluster by itself"
         return None
 
     # Asking to join.
 
     def _note_cluster(self, now: int, address: str, cluster_id: str, instance: str) -> None:
         if self.is_fresh and not self._clusters and not self._join:
-            # Not at once: where entry 1 names this very instance, its holder's FOUND is on the way (pitfall 3.2).
+            # Not at once: where entry 1 names this very instance, FOUND is on the way (pitfall 3.2).
             self._ask_at = now + JOIN_EVERY_NS
         self._clusters[address] = (cluster_id, instance)
 
@@ -298,7 +321,8 @@ class Founding:
         if self._twins():
             return "waiting: " + self._twins_text()
         if not missing:
-            return f"waiting for {self._list[0]} to found the cluster, {len(self._list)} of {len(self._list)} are there"
+            count = len(self._list)
+            return f"waiting for {self._list[0]} to found the cluster, {count} of {count} are there"
         names = []
         for address in missing:
             why = self._disagreement(address) if address in self._open else self._refusals.get(address)
@@ -306,7 +330,8 @@ class Founding:
         return f"waiting for {' and '.join(names)}, {len(self._list) - len(missing)} of {len(self._list)}"
 
     def _twins_text(self) -> str:
-        return f"{' and '.join(self._twins())} run on an instance that another node has: one data directory is a copy"
+        twins = " and ".join(self._twins())
+        return f"{twins} run on an instance that another node has: one data directory is a copy"
 
     def _cluster_text(self) -> str:
         seen = sorted(self._clusters.items())

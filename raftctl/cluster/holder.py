@@ -1,8 +1,10 @@
-"""A node that has entry 1 hands it to the fresh ones that it names (design §6.2): the second half of founding.
+"""A node that has entry 1 hands it to the fresh ones that it names (design §6.2): the second half of
+founding.
 
-The author may die half-way; so every holder repeats FOUND, also after a restart, until each named fresh peer has
-acknowledged (pitfall 3.2). Pure: `now` is an int of ns on any one monotonic clock, effects are values that the caller
-carries out. Leaves how entry 1 came about to `founding.py`, and what comes after it to the core.
+The author may die half-way; so every holder repeats FOUND, also after a restart, until each named fresh peer
+has acknowledged (pitfall 3.2). Pure: `now` is an int of ns on any one monotonic clock, effects are values
+that the caller carries out. Leaves how entry 1 came about to `founding.py`, and what comes after it to the
+core.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ FOUND_EVERY_NS = 200 * MILLISECOND
 
 
 class Facts(NamedTuple):
-    """What founding reads of a peer's `Hello` (which may be given itself). `founding` is the peer's list, () for none.
+    """What founding reads of a peer's `Hello` (which may be given itself). `founding` is the peer's list, ()
+    for none.
 
-    A cluster id with `fresh`: a learner that was welcomed. Neither: entry 1 is on its way to that peer's disk.
+    A cluster id with `fresh`: a learner that was welcomed. Neither: entry 1 is on its way to that peer's
+    disk.
     """
 
     fresh: bool
@@ -29,13 +33,17 @@ class Facts(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """Make entry 1 (term 1, CONFIGURATION, these bytes) durable, then the cluster id, then call `adopted()`."""
+    """Make entry 1 (term 1, CONFIGURATION, these bytes) durable, then the cluster id, then call
+    `adopted()`.
+    """
 
     body: bytes
 
 
 class Send(NamedTuple):
-    """Send one frame on the own dial to `address`; nothing is lost when there is none, it will be repeated."""
+    """Send one frame on the own dial to `address`; nothing is lost when there is none, it will be
+    repeated.
+    """
 
     address: str
     kind: int
@@ -84,10 +92,10 @@ class Holder:
         if facts.cluster_id == self.configuration.cluster_id:
             self._note_held(facts.instance)
         if facts.cluster_id:
-            # A cluster id without a log is a welcomed learner, or a log that somebody deleted: founding is over for it.
+            # Without a log: a welcomed learner, or a log that somebody deleted. Founding is over for both.
             return
         self._effects.append(Send(address, FOUND, self.body))
-        # One that is not named gets the bytes once a connection: it learns that there is a cluster, and asks to join.
+        # One that is not named gets the bytes once a connection: it learns of the cluster, and asks to join.
         if self.configuration.find(facts.instance):
             self._due[address] = now + FOUND_EVERY_NS
 
@@ -98,7 +106,9 @@ class Holder:
         self._due.pop(address, None)
 
     def found(self, now: int, address: str, body: bytes, instance: str = "") -> None:
-        """A holder offers entry 1: acknowledged if it is ours; another one is ignored, one adopts only once."""
+        """A holder offers entry 1: acknowledged if it is ours; another one is ignored, one adopts only
+        once.
+        """
         if body == self.body:
             self._effects.append(Send(address, FOUND_ACK, b""))
 

@@ -45,7 +45,9 @@ def _event(name: str) -> str:
         return event
     known = ", ".join(EVENTS)
     if fold(name) in _EACH_PACKET:
-        raise UsageError(f'"{name}" would run a script for each packet, which raftctl does not; events are {known}')
+        raise UsageError(
+            f'"{name}" would run a script for each packet, which raftctl does not; events are {known}'
+        )
     meant = nearest(name, EVENTS)
     hint = f'did you mean "{meant}"?' if meant else f"events are {known}"
     raise UsageError(f'"{name}" is no event; {hint}')

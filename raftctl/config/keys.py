@@ -1,6 +1,6 @@
 """The one table of keys: name, parser, where a key may stand, default and meaning.
 
-The checks, the nearest-key suggestion and the manual page's test all go by it. A key is here only when it works.
+The checks, the nearest-key suggestion and the manual page's test go by it. A key is here only when it works.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ELECTION_MAX_NS = durations.SECOND
 
 
 class Key(NamedTuple):
-    """One key. `parse` takes the JSON value and raises `UsageError` without file and key; `default` is for people."""
+    """One key. `parse` takes the JSON value; its `UsageError` names no file and key. `default` is for people."""
 
     name: str
     parse: Callable[[Any], Any]
@@ -54,7 +54,8 @@ KEYS = (
     Key("election min", _election, DEFAULT, "500 ms", "shortest time without a leader before an election"),
     Key("election max", _election, DEFAULT, "1 s, or twice election min where that is more",
         "longest time without a leader before an election"),
-    Key("join", values.address, DEFAULT, "none", "address of any member: join its cluster instead of founding one"),
+    Key("join", values.address, DEFAULT, "none",
+        "address of any member: join its cluster instead of founding one"),
     Key("dataDir", values.path, DEFAULT,
         "/var/lib/raftctl/PORT for root, else $XDG_STATE_HOME/raftctl/PORT",
         "directory of the node's data; at the top of a cluster file the parent of one directory PORT a node"),
@@ -64,12 +65,14 @@ KEYS = (
     Key("events", hooks.parse_events, DEFAULT, "none", "event name to script: a path, a list, or an object"),
     Key("secretFile", values.path, DEFAULT, "the file secret beside the configuration, if it is there",
         "file with one secret a line, readable by its owner only; the first signs, all verify"),
-    Key("insecure", values.flag, DEFAULT, "false", "listen on other than loopback addresses without a secret"),
+    Key("insecure", values.flag, DEFAULT, "false",
+        "listen on other than loopback addresses without a secret"),
     Key("serviceName", values.service, FILE, "raftctl", "name of the systemd service"),
     Key("description", values.description, FILE, "raftctl node ADDRESS, or raftctl cluster of N nodes",
         "description of the systemd service"),
     Key("user", values.user, FILE, "root", "user that the systemd service runs as"),
-    Key("nodes", _nodes, FILE, "none", "makes the file a cluster file: a list of objects, one a node of this host"),
+    Key("nodes", _nodes, FILE, "none",
+        "makes the file a cluster file: a list of objects, one a node of this host"),
 )  # fmt: skip
 
 BY_FOLDED_NAME: Dict[str, Key] = {fold(key.name): key for key in KEYS}
@@ -80,10 +83,12 @@ def find(name: str) -> Optional[Key]:
     return BY_FOLDED_NAME.get(fold(name))
 
 
-def parse_fields(written: Dict[str, Any], where: str, refuse: Callable[[Key], Optional[str]]) -> Dict[str, Any]:
+def parse_fields(
+    written: Dict[str, Any], where: str, refuse: Callable[[Key], Optional[str]]
+) -> Dict[str, Any]:
     """Return canonical name -> parsed value of the keys that stand in one object of the file.
 
-    `where` begins every message ("n1.json: node 2: "); `refuse` gives the reason why a key may not stand here.
+    `where` begins every message ("n1.json: node 2: "); `refuse` says why a key may not stand here.
     """
     parsed: Dict[str, Any] = {}
     for name, value in written.items():

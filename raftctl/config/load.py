@@ -1,6 +1,6 @@
 """Load a configuration file, of one node or of several, and pick the node that a command is about (P9).
 
-Only this module knows the two forms of the file. Reading changes nothing: no directory is made, no log opened.
+Only this module knows the two forms of the file. It changes nothing: no directory is made, no log opened.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ def load(
 ) -> Loaded:
     """Return the configuration in `path` (None: RAFTCTL_CONFIG, then /etc/raftctl/config.json).
 
-    `for_client`: a secret file that this user may not read is no error. `as_root` (default: is this root?) decides
-    where data is by default. Raises `UsageError`, `PATH: what is wrong; mend`. May ask the resolver where the file
-    does not say its own address.
+    `for_client`: a secret file that this user may not read is no error. `as_root` (default: is this root?)
+    decides where data is by default. Raises `UsageError`, `PATH: what is wrong; mend`. May ask the resolver where
+    the file does not say its own address.
     """
     chosen = places.config_path(path, environ)
     written = read_object(chosen)
@@ -94,7 +94,7 @@ def _node_objects(where: str, value: Any) -> Tuple[Dict[str, Any], ...]:
         raise UsageError(f'{where}"nodes": [] is empty; write {example}')
     for position, item in enumerate(value, 1):
         if not isinstance(item, dict):
-            raise UsageError(f'{where}node {position}: {shown(item)} is no object; write {example[1:-1]}')
+            raise UsageError(f"{where}node {position}: {shown(item)} is no object; write {example[1:-1]}")
     try:
         values.refuse_too_many(len(value))
     except UsageError as error:
@@ -103,7 +103,7 @@ def _node_objects(where: str, value: Any) -> Tuple[Dict[str, Any], ...]:
 
 
 def _refuse_two_ways(where: str, node: Dict[str, Any], top: Dict[str, Any]) -> None:
-    """A node that joins may stand beside a shared list only if it says so itself: which one holds is no guess."""
+    """A node that joins may stand beside a shared list only if it says so: we do not guess which holds."""
     for mine, theirs in (("join", "clusterNodes"), ("clusterNodes", "join")):
         if mine in node and theirs in top and theirs not in node:
             raise UsageError(
@@ -113,7 +113,11 @@ def _refuse_two_ways(where: str, node: Dict[str, Any], top: Dict[str, Any]) -> N
 
 
 def _loaded(
-    around: Surroundings, is_cluster: bool, nodes: Tuple[NodeConfig, ...], log_file: Optional[str], log_level: str
+    around: Surroundings,
+    is_cluster: bool,
+    nodes: Tuple[NodeConfig, ...],
+    log_file: Optional[str],
+    log_level: str,
 ) -> Loaded:
     first = nodes[0]
     return Loaded(
@@ -123,7 +127,7 @@ def _loaded(
 
 
 def pick(loaded: Loaded, choice: Optional[str]) -> NodeConfig:
-    """Return the node that `choice` names (--node NAME, ADDRESS, HOST:PORT or PORT); None: the only one there is."""
+    """Return the node that `choice` names (--node NAME, ADDRESS, HOST:PORT or PORT); None: the only one."""
     names = ", ".join(f"{node.name} ({node.address})" for node in loaded.nodes)
     if choice is None:
         if len(loaded.nodes) == 1:

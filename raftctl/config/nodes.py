@@ -42,7 +42,7 @@ class Fields(NamedTuple):
 
 
 def build(fields: Fields, around: Surroundings) -> NodeConfig:
-    """Return the node of `fields` (its name still ""), or raise `UsageError` for the first rule that it breaks."""
+    """Return the node of `fields` (its name still ""), or raise `UsageError` for the first rule it breaks."""
     try:
         return _build(fields, around)
     except UsageError as error:
@@ -63,7 +63,8 @@ def _build(fields: Fields, around: Surroundings) -> NodeConfig:
         cluster_nodes=cluster_nodes, join=join,
         heartbeat_ns=heartbeat, election_min_ns=shortest, election_max_ns=longest,
         data_dir=data_dir, data_dir_is_default=is_default,
-        log_file=_resolve_optional(around, fields.node.get("logFile")), log_level=fields.get("logLevel", "info"),
+        log_file=_resolve_optional(around, fields.node.get("logFile")),
+        log_level=fields.get("logLevel", "info"),
         events=tuple((event, _resolve_hook(around, hook)) for event, hook in fields.get("events", ())),
         secret_file=secret_file, secrets=secret_list, insecure=fields.get("insecure", False),
         service_name=fields.top.get("serviceName", "raftctl"), user=fields.top.get("user"),
@@ -98,7 +99,9 @@ def _cluster_nodes(fields: Fields, address: Address) -> Tuple[Address, ...]:
         values.refuse_too_many(len(together))
     except UsageError as error:
         raise UsageError(f'"clusterNodes" with this node\'s address: {error}') from None
-    refuse_mixed_loopback('"clusterNodes" with "address"' if address not in listed else '"clusterNodes"', together)
+    refuse_mixed_loopback(
+        '"clusterNodes" with "address"' if address not in listed else '"clusterNodes"', together
+    )
     return together
 
 

@@ -1,4 +1,4 @@
-"""Which entry of a shared list is this host? The one that it can bind, so that the same file can lie on every host."""
+"""Which entry of a shared list is this host? The one it can bind: so the same file can lie on every host."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _binds_anything() -> bool:
 
 
 def _routes_to_itself(family: int, place: tuple) -> bool:
-    """Would the kernel send to `place` from the same address? A connected UDP socket tells, and sends nothing."""
+    """Would the kernel send to `place` from the same address? A connected UDP socket tells; it sends nothing."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((place[0], 9, *place[2:]))
@@ -60,7 +60,7 @@ def _routes_to_itself(family: int, place: tuple) -> bool:
 
 
 def own_address(listed: Sequence[Address], can_bind: CanBind) -> Address:
-    """Return the one entry of `listed` that this host can bind; `UsageError` if there is none, or more than one."""
+    """Return the one entry of `listed` that this host can bind; `UsageError` if none or several are."""
     reasons: List[str] = []
     here: List[Address] = []
     for one in listed:

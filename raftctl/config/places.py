@@ -1,4 +1,4 @@
-"""Where things are when the file does not say: the configuration itself, data directories, command sockets."""
+"""Where things are when the file does not say: the file itself, data directories, command sockets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def config_path(path: Optional[str], environ: Mapping[str, str]) -> str:
 
 
 def data_parent(environ: Mapping[str, str], *, as_root: bool) -> Optional[str]:
-    """Return the directory that holds the default data directories, one a port; None when there is no home."""
+    """Return the directory that holds the default data directories, one a port; None without a home."""
     if as_root:
         return SYSTEM_DATA
     state = environ.get("XDG_STATE_HOME", "")

@@ -1,8 +1,8 @@
-"""From the path of a configuration file to a JSON object, strictly; every fault names the file and, in JSON, the place.
+"""From the path of a configuration file to a JSON object, strictly; faults name the file and, in JSON, the place.
 
 Stricter than `json`: no duplicate keys (two spellings of one key are duplicates), no NaN or Infinity, no lone
-surrogates or control characters in text, UTF-8 without a byte order mark. The texts of syntax errors are ours, because
-those of `json` differ from version to version.
+surrogates or control characters in text, UTF-8 without a byte order mark. The texts of syntax errors are ours,
+because those of `json` differ from version to version.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _SHORTEST = '{"address": "tcp://localhost:8089"}'
 
 
 def read_object(path: str) -> Dict[str, Any]:
-    """Return the object in the file `path`, keys as written; raise `UsageError` `PATH: ...` for all that is wrong."""
+    """Return the object in the file `path`, keys as written; raise `UsageError` `PATH: ...`."""
     text = _decode(path, read_regular(path, SIZE_LIMIT))
     if not text.strip():
         raise UsageError(f"{path}: is empty; the shortest configuration is {_SHORTEST}")
@@ -43,7 +43,7 @@ def read_object(path: str) -> Dict[str, Any]:
 
 
 def read_regular(path: str, limit: int) -> bytes:
-    """Return the content of a regular file; `UsageError` `PATH: ...` if it is none or longer than `limit` bytes."""
+    """Return the content of a regular file; `UsageError` `PATH: ...` if it is none or over `limit` bytes."""
     try:
         # O_NONBLOCK: a FIFO without a writer must not hang us; it is then refused.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -129,9 +129,9 @@ def _refuse_bad_characters(path: str, value: Any) -> None:
                 )
 
 
-# What `json` says (its beginning, the same in all versions) and what we say; {c} is the character at the place.
+# What `json` says (its beginning, the same in all versions) and what we say; {c} is the character there.
 _SYNTAX = (
-    ("Expecting property name", 'expected a key in double quotes, not {c}'),
+    ("Expecting property name", "expected a key in double quotes, not {c}"),
     ("Expecting ':' delimiter", 'expected ":" after the key, not {c}'),
     ("Expecting ',' delimiter", 'expected "," or the end of the object or list, not {c}'),
     ("Expecting value", "expected a value, not {c}"),
@@ -146,7 +146,9 @@ def _syntax(text: str, message: str, position: int) -> str:
     """Return one line for a syntax error at `position`: line, column (from 1), what is wrong, what to do."""
     complaint = next((ours for theirs, ours in _SYNTAX if message.startswith(theirs)), "is no JSON at {c}")
     # Python 3.13 points at a trailing comma, older ones behind it.
-    before = text[: position + 1].rstrip() if text[position : position + 1] == "," else text[:position].rstrip()
+    before = (
+        text[: position + 1].rstrip() if text[position : position + 1] == "," else text[:position].rstrip()
+    )
     rest = text[len(before) :].lstrip()
     if before.endswith(",") and rest[:1] in ("}", "]"):
         position = len(before) - 1
@@ -158,4 +160,6 @@ def _syntax(text: str, message: str, position: int) -> str:
     here = text[position : position + 1]
     line = text.count("\n", 0, position) + 1
     column = position - (text.rfind("\n", 0, position) + 1) + 1
-    return f"line {line}, column {column}: " + complaint.replace("{c}", json.dumps(here) if here else "the end")
+    return f"line {line}, column {column}: " + complaint.replace(
+        "{c}", json.dumps(here) if here else "the end"
+    )

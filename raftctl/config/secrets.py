@@ -18,7 +18,7 @@ def how_to_make(path: str) -> str:
 
 
 def read_secrets(path: str, *, for_client: bool) -> Tuple[bytes, ...]:
-    """Return the secrets in `path`; raise `UsageError` (with the path) if it is missing, open to others or empty.
+    """Return the secrets in `path`; raise `UsageError` (with the path) if missing, open to others or empty.
 
     `for_client`: a file that this user may not read yields none; state and status need no secret.
     """
@@ -39,7 +39,9 @@ def read_secrets(path: str, *, for_client: bool) -> Tuple[bytes, ...]:
     if not secrets:
         raise UsageError(f"{path}: is empty; make it: {how_to_make(path)}")
     if min(map(len, secrets)) < SHORTEST:
-        raise UsageError(f"{path}: a secret is shorter than {SHORTEST} characters; make it: {how_to_make(path)}")
+        raise UsageError(
+            f"{path}: a secret is shorter than {SHORTEST} characters; make it: {how_to_make(path)}"
+        )
     return secrets
 
 

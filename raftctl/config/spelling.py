@@ -1,4 +1,4 @@
-"""How names in the file are compared: without case, spaces, `_` and `-`; and which known name a wrong one is nearest to."""
+"""How names in the file are compared: without case, spaces, `_` and `-`; and which is nearest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _IGNORED = str.maketrans("", "", " _-")
 
 
 def fold(name: str) -> str:
-    """Return the form in which `name` is compared: `election min`, `electionMin` and `ELECTION_MIN` are one key."""
+    """Return the form in which `name` is compared: `election min` and `electionMin` are one key."""
     return name.lower().translate(_IGNORED)
 
 

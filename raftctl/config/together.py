@@ -12,7 +12,7 @@ from raftctl.config.nodes import overlap
 
 
 def default_names(nodes: Sequence[NodeConfig], given: Sequence[Optional[str]]) -> Tuple[NodeConfig, ...]:
-    """Return the nodes with their names: the given one, else the host where no other node has it, else host:port."""
+    """Return the nodes with their names: the given one, else the host where it is unique, else host:port."""
     known: List[Address] = sorted({one for node in nodes for one in (node.address, *node.cluster_nodes)})
     hosts = [one.host for one in known]
     named = []
@@ -37,7 +37,7 @@ _SHARED: Tuple[Tuple[str, Callable[[NodeConfig], object], Callable[[NodeConfig],
 def refuse_collisions(path: str, nodes: Sequence[NodeConfig], derived: Callable[[int, str], bool]) -> None:
     """Raise `UsageError` for the first two nodes that share what only one can have; it names every such key.
 
-    `derived(position, key)`: did the node at `position` get the key from its address? Then it is not named beside it.
+    `derived(position, key)`: did the node at `position` get the key from its address? Then it is not named too.
     """
     for later in range(1, len(nodes)):
         for earlier in range(later):

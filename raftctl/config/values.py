@@ -1,4 +1,4 @@
-"""One parser for each type of value in the file: JSON value in, our value out, `UsageError` with complaint and mend.
+"""One parser for each type of value in the file: JSON value in, ours out, `UsageError` with complaint and mend.
 
 The caller puts file, node and key before the message. Paths stay as written here; `nodes.py` resolves them.
 """
@@ -31,7 +31,7 @@ def text(value: Any, example: str) -> str:
 
 
 def packed(host: str) -> Optional[bytes]:
-    """Return the bytes of an IP address literal, also in the short forms that the resolver takes; None for a name."""
+    """Return the bytes of an IP address literal, also in the short forms of the resolver; None for a name."""
     try:
         return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
     except (OSError, ValueError):
@@ -48,7 +48,7 @@ def is_wildcard(host: str) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Can only this host reach a listener bound to `host`? Names other than localhost count as reachable (P8)."""
+    """Can only this host reach a listener bound to `host`? Other names than localhost do not count (P8)."""
     literal = packed(host)
     if literal is None:
         return host.lower() in ("localhost", "localhost.")
@@ -139,7 +139,9 @@ def span(shortest_ns: int, longest_ns: int) -> Callable[[Any], int]:
 
     def parse(value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise UsageError(f'{shown(value)} is no duration; write "200 ms", "1.5 s" or a number of milliseconds')
+            raise UsageError(
+                f'{shown(value)} is no duration; write "200 ms", "1.5 s" or a number of milliseconds'
+            )
         parsed = durations.parse(value)
         if parsed < shortest_ns:
             raise UsageError(f"{shown(value)} is too short; at least {durations.render(shortest_ns)}")
@@ -171,7 +173,9 @@ def name(value: Any) -> str:
     """What people call a node: no blanks, and nothing that `--node` would take for a port or an address."""
     written = text(value, '"h1"')
     if len(written) > 64 or re.search(r"\s", written) or written.isdigit() or "://" in written:
-        raise UsageError(f"{shown(written)} is no name; at most 64 characters, no blanks, no bare number, no address")
+        raise UsageError(
+            f"{shown(written)} is no name; at most 64 characters, no blanks, no bare number, no address"
+        )
     return written
 
 

@@ -47,8 +47,6 @@ TRANSITIONS = {
     (LEAVING, STOP): LEAVING,       (LEAVING, HOOKS_DONE): GONE,
 }  # fmt: skip
 
-LIVING = (STARTING, UP, STOPPING, OUTGOING, ENDING)
-
 GIVE_UP = "give up"
 AT_ONCE = "at once"
 BACK_OFF = "back off"

@@ -17,7 +17,7 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.config.model import NodeConfig
 from raftctl.host import children
-from raftctl.host.children import LIVING, TRANSITIONS, Backoff, Child
+from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
@@ -34,7 +34,7 @@ _CHUNKS_A_TURN = 16
 
 
 class Surroundings(NamedTuple):
-    """What all keepers of a guardian share. `changed(keeper)`: ready, status or phase may be other than before."""
+    """What all keepers of a guardian share. `changed`: readiness, status or phase of one may be another."""
 
     loop: Loop
     program: Sequence[str]
@@ -95,15 +95,14 @@ class Keeper:
         if self._stop_asked or self.phase == children.GONE:
             return
         self._stop_asked = True
-        living = self.phase in LIVING
         self._move(children.STOP)
         if self.phase == children.STOPPING:
             self._send(tether.STOP)
             self._kill_after(_ANSWER_NS, "it did not say that it is stopping")
-        elif not living:
-            self._cancel_timer()
-        if self.phase in (children.OUTGOING, children.LEAVING):
+        elif self.phase == children.OUTGOING:
             self._lane.outgoing(orderly=True)
+        elif self.phase == children.LEAVING:
+            self._leave()
 
     def hurry(self) -> None:
         """The user asked to stop again: shorten what can be shortened."""
@@ -189,7 +188,9 @@ class Keeper:
             self._lane.outgoing(orderly=self._stop_asked)
 
     def _hooks_done(self) -> None:
-        if self._move(children.HOOKS_DONE) and self.phase == children.ENDING:
+        if self._move(children.HOOKS_DONE):
+            self._cancel_timer()
+        if self.phase == children.ENDING:
             self._send(tether.OUTGOING_DONE)
             self._kill_after(_END_NS, "it did not end itself")
         self._around.changed()
@@ -201,12 +202,13 @@ class Keeper:
         if status is None:
             return
         child, self._child = self._child, None
+        self._read_last_words(child)
         orderly = self.phase == children.ENDING and status == DONE
         if not orderly:
             self._release(child)
         self._loop.forget(child.tether)
-        self._cancel_timer()
         child.close()
+        self._cancel_timer()
         was_ready, self.is_ready = self.is_ready, False
         self.status_text = f"node ended, {exit_text(status)}"
         self._log.log(logging.INFO if orderly else logging.ERROR, "%s", self.status_text)
@@ -226,14 +228,24 @@ class Keeper:
             self._start_later(0 if what == children.AT_ONCE else self._backoff.next_ns(self._loop.now() - self._spawned_at))
         self._lane.detach(self.status_text)
         if leaves:
-            self._lane.outgoing(orderly=self._stop_asked)
-            if self.phase == children.LEAVING:
-                self._timer = self._loop.after(self._lane.longest_outgoing_ns(), self._give_up_hooks)
+            self._leave()
 
-    def _give_up_hooks(self) -> None:
-        self._log.error("outgoing hooks do not end; they are killed")
-        self._lane.close()
-        self._hooks_done()
+    def _read_last_words(self, child: Child) -> None:
+        """Take from a dead node what RELEASE needs; all else it said holds no more, least of all that it is LEADER."""
+        try:
+            for message in child.line.receive(child.tether.recv(_CHUNK * _CHUNKS_A_TURN)):
+                if message["kind"] in (tether.LOCKED, tether.PEERS):
+                    _RECEIVE[message["kind"]](self, message)
+        except (BlockingIOError, ConnectionResetError):
+            pass
+        except PeerFault as error:
+            self._log.error("last words of the node: %s", error)
+
+    def _leave(self) -> None:
+        """No process, and none to come: run the outgoing hooks, within a limit."""
+        self._cancel_timer()
+        self._timer = self._loop.after(self._lane.longest_outgoing_ns(), self._give_up_hooks)
+        self._lane.outgoing(orderly=self._stop_asked)
 
     def _release(self, child: Child) -> None:
         """End the vows to the process that was just reaped (P4): only what this child itself reported."""
@@ -283,6 +295,11 @@ class Keeper:
         if self._child:
             self._log.error("node is killed: %s", why)
             self._child.signal(signal.SIGKILL)
+
+    def _give_up_hooks(self) -> None:
+        self._log.error("outgoing hooks do not end; they are killed")
+        self._lane.close()
+        self._hooks_done()
 
     def _cancel_timer(self) -> None:
         if self._timer:

@@ -1,9 +1,9 @@
 """The bytes of a store command in a log entry, and the limits of keys and values.
 
-Layout: operation u8 (1 put, 2 delete), flags u8 (bit 0: if_revision follows), [if_revision u64], key size u16, key,
-then for a put the value up to the end; big-endian. Both sides check the same properties; what no writer of ours
-produces is `Malformed`, and whoever applies it must stop: to skip an entry would let the members drift apart
-(pitfall 2.4, 10.2).
+Layout: operation u8 (1 put, 2 delete), flags u8 (bit 0: if_revision follows), [if_revision u64], key size
+u16, key, then for a put the value up to the end; big-endian. Both sides check the same properties; what no
+writer of ours produces is `Malformed`, and whoever applies it must stop: to skip an entry would let the
+members drift apart (pitfall 2.4, 10.2).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _REVISION_END = 1 << 64
 
 
 class Malformed(ValueError):
-    """Bytes that no encoder of ours writes; the node that finds them in a committed entry must stop, never skip."""
+    """Bytes that no encoder of ours writes; a node that finds them in a committed entry must stop."""
 
 
 class TooLarge(UsageError):
@@ -35,8 +35,9 @@ class TooLarge(UsageError):
 
 
 class Command(NamedTuple):
-    """`operation` is PUT or DELETE. `if_revision` None: unconditional; 0: only if the key is absent; else only if the
-    key's revision is that one. `value` of a DELETE is empty."""
+    """`operation` is PUT or DELETE. `if_revision` None: unconditional; 0: only if the key is absent; else
+    only if the key's revision is that one. `value` of a DELETE is empty.
+    """
 
     operation: int
     key: bytes
@@ -61,7 +62,9 @@ def check_value(value: bytes) -> None:
 
 
 def encode_put(key: bytes, value: bytes, if_revision: Optional[int] = None) -> bytes:
-    """Return the body of a put. Key and value were checked by the caller, `if_revision` is 0 to 2^64 - 1 or None."""
+    """Return the body of a put. Key and value were checked by the caller, `if_revision` is 0 to 2^64 - 1 or
+    None.
+    """
     require(len(value) <= VALUE_LIMIT, "a value over the limit", len(value))
     return _encode_key(PUT, key, if_revision) + value
 
@@ -94,7 +97,7 @@ def _decode(body: bytes) -> Command:
     if_revision, offset = _decode_revision(body, flags)
     (size,) = _KEY_SIZE.unpack_from(body, offset)
     start = offset + _KEY_SIZE.size
-    key, value = body[start:start + size], body[start + size:]
+    key, value = body[start : start + size], body[start + size :]
     if not 0 < size <= KEY_LIMIT or len(key) != size or not _is_text(key):
         raise Malformed(f"store command with a bad key of {size} bytes")
     if len(value) > VALUE_LIMIT or (operation == DELETE and value):

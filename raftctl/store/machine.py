@@ -1,7 +1,7 @@
 """Keys, values and revisions: applying a committed command (Raft §5.3, State Machine Safety).
 
-`apply` is a pure function of the state and the entry (pitfall 2.4): no clock, no configuration, no limit that could
-differ between members. Not thread-safe: the node thread applies and reads.
+`apply` is a pure function of the state and the entry (pitfall 2.4): no clock, no configuration, no limit that
+could differ between members. Not thread-safe: the node thread applies and reads.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ _ITEM = struct.Struct("!QII")
 
 
 class Result(NamedTuple):
-    """`revision`: of the change if `ok`, else the one that the key has now (0: it is absent). `code` None if `ok`."""
+    """`revision`: of the change if `ok`, else the one that the key has now (0: it is absent). `code` None if
+    `ok`.
+    """
 
     ok: bool
     revision: int
@@ -28,7 +30,9 @@ class Result(NamedTuple):
 
 
 class Store:
-    """The store as of the entry `applied`. A key's revision is the index of the entry that last changed it."""
+    """The store as of the entry `applied`. A key's revision is the index of the entry that last changed
+    it.
+    """
 
     def __init__(self) -> None:
         self._items: Dict[bytes, Tuple[bytes, int]] = {}
@@ -42,8 +46,8 @@ class Store:
     def apply(self, index: int, body: bytes) -> Result:
         """Apply the command `body` of the committed entry `index` and return what came of it.
 
-        Raises `commands.Malformed` with nothing changed: the caller stops the node. Indexes only rise; entries that
-        are no commands are not given here, so there are gaps.
+        Raises `commands.Malformed` with nothing changed: the caller stops the node. Indexes only rise;
+        entries that are no commands are not given here, so there are gaps.
         """
         require(index > self.applied, "an entry applied twice or out of order", index, self.applied)
         command = decode(body)
@@ -76,10 +80,11 @@ class Store:
         return self._items.get(key)
 
     def digest(self) -> str:
-        """Return 64 hex digits that are equal for two stores with equal keys, values and revisions (pitfall 2.4).
+        """Return 64 hex digits that are equal for two stores with equal keys, values and revisions (pitfall
+        2.4).
 
-        Read off the state itself, not kept beside it, so that altered memory shows. Walks the whole store: for
-        comparisons at agreed indexes, not for each entry.
+        Read off the state itself, not kept beside it, so that altered memory shows. Walks the whole store:
+        for comparisons at agreed indexes, not for each entry.
         """
         summary = hashlib.sha256()
         for key in sorted(self._items):

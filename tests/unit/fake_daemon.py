@@ -1,4 +1,6 @@
-"""A command port that answers what a test tells it, for tests of the command line. Bound to port 0 of 127.0.0.1."""
+"""A command port that answers what a test tells it, for tests of the command line. Bound to port 0 of
+127.0.0.1.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +10,12 @@ import threading
 
 
 class FakeDaemon:
-    """`answers` maps an action to a reply, or to a list of replies given one after the other (the last one stays).
+    """`answers` maps an action to a reply, or to a list of replies given one after the other (the last one
+    stays).
 
-    A reply without "ok" is a success; {"code": …} an error; None closes the connection unanswered. `requests` is what
-    came in. Use as a context manager.
+    A reply without "ok" is a success; {"code": …} an error; None closes the connection unanswered.
+    `requests`
+    is what came in. Use as a context manager.
     """
 
     def __init__(self, **answers):
@@ -46,8 +50,15 @@ class FakeDaemon:
     def config(self, folder):
         """Write a configuration of which this is the command port, and return its path as text."""
         path = folder / "node.json"
-        path.write_text(json.dumps({"address": "tcp://127.0.0.1:8089", "command_port": self.port,
-                                    "dataDir": str(folder / "data")}))
+        path.write_text(
+            json.dumps(
+                {
+                    "address": "tcp://127.0.0.1:8089",
+                    "command_port": self.port,
+                    "dataDir": str(folder / "data"),
+                }
+            )
+        )
         return str(path)
 
     def __enter__(self):

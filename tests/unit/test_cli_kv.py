@@ -58,7 +58,9 @@ def test_get_reads_the_local_copy_only_when_told(ask, flags, stale):
 
 
 def test_get_refuses_an_encoding_that_it_does_not_know(ask):
-    status, shown, complaint = ask(FakeDaemon(get={"key": "k", "value": "x", "encoding": "zip", "revision": 1}), "get", "k")
+    status, shown, complaint = ask(
+        FakeDaemon(get={"key": "k", "value": "x", "encoding": "zip", "revision": 1}), "get", "k"
+    )
     assert (status, shown) == (1, b"") and b'unknown encoding "zip"' in complaint
 
 
@@ -68,7 +70,8 @@ def test_put_sends_the_bytes_of_the_argument(ask, raw):
     assert ask(daemon, "put", "k", os.fsdecode(raw)) == (0, b"revision 12\n", b"")
     sent = daemon.requests[0]
     assert {name: sent[name] for name in ("value", "encoding") if name in sent} == {
-        name: value_of(raw)[name] for name in ("value", "encoding") if name in value_of(raw)}
+        name: value_of(raw)[name] for name in ("value", "encoding") if name in value_of(raw)
+    }
     assert "ifRev" not in sent and "ifAbsent" not in sent
 
 
@@ -86,12 +89,19 @@ def test_p9_put_dash_refuses_too_much_before_it_asks(ask, monkeypatch):
     daemon = FakeDaemon()
     status, _, complaint = ask(daemon, "put", "k", "-")
     assert (status, daemon.requests) == (2, [])
-    assert complaint == b"raftctl: standard input holds more than 262144 bytes, the most that a value may have\n"
+    assert (
+        complaint == b"raftctl: standard input holds more than 262144 bytes, the most that a value may have\n"
+    )
 
 
-@pytest.mark.parametrize(("flags", "fields"), (
-    (["--if-rev", "3"], {"ifRev": 3}), (["--if-rev", "0"], {"ifRev": 0}), (["--if-absent"], {"ifAbsent": True}),
-))
+@pytest.mark.parametrize(
+    ("flags", "fields"),
+    (
+        (["--if-rev", "3"], {"ifRev": 3}),
+        (["--if-rev", "0"], {"ifRev": 0}),
+        (["--if-absent"], {"ifAbsent": True}),
+    ),
+)
 def test_put_compares_when_told(ask, flags, fields):
     daemon = FakeDaemon(put={"revision": 12})
     ask(daemon, "put", "k", "v", *flags)
@@ -104,7 +114,9 @@ def test_put_json_has_the_revision(ask):
 
 
 def test_a_failed_comparison_is_status_1(ask):
-    status, shown, complaint = ask(FakeDaemon(put={"code": "compare_failed", "revision": 9}), "put", "k", "v", "--if-absent")
+    status, shown, complaint = ask(
+        FakeDaemon(put={"code": "compare_failed", "revision": 9}), "put", "k", "v", "--if-absent"
+    )
     assert (status, shown) == (1, b"") and complaint.startswith(b"raftctl: compare_failed!")
 
 

@@ -49,8 +49,11 @@ def test_join_returns_when_the_node_votes_and_prints_the_line_for_its_file(ask):
 def test_join_json_is_the_same_for_programs(ask):
     status, shown, said = ask(joining(JOINED), "join", TARGET, "--discard-data", "--json")
     assert (status, said) == (0, "")
-    assert json.loads(shown) == {"address": "tcp://h1:8089", "clusterId": "c2",
-                                 "clusterNodes": ["tcp://h1:8089", "tcp://h10:8089"]}
+    assert json.loads(shown) == {
+        "address": "tcp://h1:8089",
+        "clusterId": "c2",
+        "clusterNodes": ["tcp://h1:8089", "tcp://h10:8089"],
+    }
 
 
 def test_join_goes_on_while_the_node_starts_again(ask):
@@ -67,13 +70,22 @@ def test_being_a_voter_of_the_former_cluster_is_not_joined(ask):
 def test_a_definite_refusal_ends_join_at_once(ask):
     status, _, said = ask(joining(dict(ASKING, joinProblem="removed from the cluster")), "join", TARGET)
     assert (status, said) == (1, "raftctl: tcp://h2:8089: removed from the cluster\n")
-    status, _, said = ask(joining(ALONE, join={"code": "refused", "message": "the store holds 3 keys",
-                                               "hint": "--discard-data"}), "join", TARGET)
+    status, _, said = ask(
+        joining(
+            ALONE, join={"code": "refused", "message": "the store holds 3 keys", "hint": "--discard-data"}
+        ),
+        "join",
+        TARGET,
+    )
     assert (status, said) == (1, "raftctl: the store holds 3 keys; --discard-data\n")
 
 
 def test_bootstrap_says_what_was_founded(ask):
     reply = {"clusterId": "c7", "members": ["tcp://h2:8089", "tcp://h1:8089"]}
-    assert ask(FakeDaemon(bootstrap=reply), "bootstrap") == (0, "cluster c7 of 2: tcp://h1:8089 tcp://h2:8089\n", "")
+    assert ask(FakeDaemon(bootstrap=reply), "bootstrap") == (
+        0,
+        "cluster c7 of 2: tcp://h1:8089 tcp://h2:8089\n",
+        "",
+    )
     status, shown, _ = ask(FakeDaemon(bootstrap=reply), "bootstrap", "--json")
     assert (status, json.loads(shown)) == (0, reply)

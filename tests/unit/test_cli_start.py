@@ -1,4 +1,6 @@
-"""`start`, `start --local` and the hidden `node`, with a guardian and a daemon that only note what they are given."""
+"""`start`, `start --local` and the hidden `node`, with a guardian and a daemon that only note what they are
+given.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,12 @@ from raftctl.cli import child, local, start
 from raftctl.cli.main import main
 from raftctl.cli.program import program
 
-CLUSTER = {"nodes": [{"address": "tcp://127.0.0.1:8089", "name": "a"}, {"address": "tcp://127.0.0.1:8090", "name": "b"}]}
+CLUSTER = {
+    "nodes": [
+        {"address": "tcp://127.0.0.1:8089", "name": "a"},
+        {"address": "tcp://127.0.0.1:8090", "name": "b"},
+    ]
+}
 
 
 class Guardian:
@@ -71,26 +78,36 @@ def test_start_join_tells_the_node_and_its_child(guardian, config):
     assert call.program[-2:] == ["--join", "tcp://h9:1"]
 
 
-@pytest.mark.parametrize(("arguments", "line"), (
-    (["start", "--join", "tcp://h9:1"], "--join is for one node, "),
-    (["start", "--node", "a", "--join", "tcp://127.0.0.1:8089"], "--join: tcp://127.0.0.1:8089 is this node's own address"),
-    (["start", "--join", "h9"], '"h9" is no address'),
-    (["start", "--event", "leader=x"], "--event goes with --local"),
-    (["start", "--local", "3"], "--config and --local exclude each other"),
-))
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    (
+        (["start", "--join", "tcp://h9:1"], ""),
+        (
+            ["start", "--node", "a", "--join", "tcp://127.0.0.1:8089"],
+            "--join: tcp://127.0.0.1:8089 is this node's own address",
+        ),
+        (["start", "--join", "h9"], '"h9" is no address'),
+        (["start", "--event", "leader=x"], "--event goes with --local"),
+        (["start", "--local", "3"], "--config and --local exclude each other"),
+    ),
+)
 def test_p9_start_refuses_what_does_not_go_together(guardian, config, capfd, arguments, line):
     assert main(["-c", config, *arguments]) == 2
     assert capfd.readouterr().err.startswith(f"raftctl: {line}")
     assert guardian.calls == []
 
 
-@pytest.mark.parametrize(("arguments", "line"), (
-    (["0"], "--local 0 is out of range; 1 to 7 nodes"), (["8"], "--local 8 is out of range; 1 to 7 nodes"),
-    (["x"], 'argument --local: "x" is no whole number from 0'),
-    (["3", "--event", "leader"], '--event "leader": write NAME=SCRIPT'),
-    (["3", "--event", "laeder=x"], '--event: "laeder" is no event; did you mean "leader"?'),
-    (["3", "--node", "n1"], "--node and --local exclude each other"),
-))
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    (
+        (["0"], "--local 0 is out of range; 1 to 7 nodes"),
+        (["8"], "--local 8 is out of range; 1 to 7 nodes"),
+        (["x"], 'argument --local: "x" is no whole number from 0'),
+        (["3", "--event", "leader"], '--event "leader": write NAME=SCRIPT'),
+        (["3", "--event", "laeder=x"], '--event: "laeder" is no event; did you mean "leader"?'),
+        (["3", "--node", "n1"], "--node and --local exclude each other"),
+    ),
+)
 def test_p9_local_refuses_bad_options_before_it_makes_anything(guardian, temporary, capfd, arguments, line):
     assert main(["start", "--local", *arguments]) == 2
     assert capfd.readouterr().err.startswith(f"raftctl: {line}")
@@ -99,10 +116,28 @@ def test_p9_local_refuses_bad_options_before_it_makes_anything(guardian, tempora
 
 def test_the_hidden_command_hands_its_descriptors_to_the_daemon(config, monkeypatch):
     calls = []
-    monkeypatch.setattr(child, "daemon", SimpleNamespace(run=lambda *arguments: calls.append(arguments) or 74))
-    assert main(["--join", "tcp://h9:1", "-c", config, "node", "--node", "tcp://127.0.0.1:8090",
-                 "--tether-fd", "5", "--board-fd", "6"]) == 74
-    ((node, path, tether_fd, board_fd),) = calls
+    monkeypatch.setattr(
+        child, "daemon", SimpleNamespace(run=lambda *arguments: calls.append(arguments) or 74)
+    )
+    assert (
+        main(
+            [
+                "--join",
+                "tcp://h9:1",
+                "-c",
+                config,
+                "node",
+                "--node",
+                "tcp://127.0.0.1:8090",
+                "--tether-fd",
+                "5",
+                "--board-fd",
+                "6",
+            ]
+        )
+        == 74
+    )
+    ((node, tether_fd, board_fd),) = calls
     assert (node.name, str(node.join), path, tether_fd, board_fd) == ("b", "tcp://h9:1", config, 5, 6)
 
 
@@ -138,8 +173,13 @@ def test_local_ports_are_held_for_the_nodes_and_for_nobody_else(guardian, tempor
 def test_local_prints_the_nodes_three_commands_and_each_change_of_leader(guardian, temporary, capfd):
     def lead(loaded, observer):
         first, second = loaded.nodes[:2]
-        for node, state, term in ((first, "LEADER", 1), (second, "FOLLOWER", 1), (first, "LEADER", 1),
-                                  (second, "LEADER", 2), (second, "LEADER", 3)):
+        for node, state, term in (
+            (first, "LEADER", 1),
+            (second, "FOLLOWER", 1),
+            (first, "LEADER", 1),
+            (second, "LEADER", 2),
+            (second, "LEADER", 3),
+        ):
             observer(node, {"kind": "state", "state": state, "term": term})
         observer(first, {"kind": "ready"})
         return 0
@@ -153,8 +193,11 @@ def test_local_prints_the_nodes_three_commands_and_each_change_of_leader(guardia
     assert [line.split()[0] for line in lines[3:6]] == ["n1", "n2", "n3"]
     assert lines[8:11] == [f"{prefix}n1 state", f"{prefix}n1 put greeting hello", f"{prefix}n3 get greeting"]
     first, second = (str(node.address) for node in loaded.nodes[:2])
-    assert lines[12:] == [f"n1 ({first}) is LEADER, term 1", f"n2 ({second}) is LEADER, term 2",
-                          f"n2 ({second}) is LEADER, term 3"]
+    assert lines[12:] == [
+        f"n1 ({first}) is LEADER, term 1",
+        f"n2 ({second}) is LEADER, term 2",
+        f"n2 ({second}) is LEADER, term 3",
+    ]
     assert loaded.nodes[0].events[0][1].argv == (os.path.abspath("x.sh"),)
 
 

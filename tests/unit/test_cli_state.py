@@ -10,18 +10,56 @@ from fake_daemon import FakeDaemon
 from raftctl.cli.main import main
 from raftctl.cli.status import describe
 
-STATE = {"state": "FOLLOWER", "reason": "hears tcp://h2:8089", "address": "tcp://h1:8089", "leader": "tcp://h2:8089",
-         "term": 7, "role": "voter", "commitIndex": 40, "lastApplied": 39}
+STATE = {
+    "state": "FOLLOWER",
+    "reason": "hears tcp://h2:8089",
+    "address": "tcp://h1:8089",
+    "leader": "tcp://h2:8089",
+    "term": 7,
+    "role": "voter",
+    "commitIndex": 40,
+    "lastApplied": 39,
+}
 MEMBERS = [
-    {"address": "tcp://h1:8089", "name": "h1", "role": "voter", "isLeader": False, "connected": True,
-     "lastContactMs": None, "matchIndex": None, "problem": None},
-    {"address": "tcp://h2:8089", "name": "h2", "role": "voter", "isLeader": True, "connected": True,
-     "lastContactMs": 40, "matchIndex": 40, "problem": None},
-    {"address": "tcp://h3:8089", "name": "h3", "role": "learner", "isLeader": False, "connected": False,
-     "lastContactMs": 2210, "matchIndex": None, "problem": "timed out"},
+    {
+        "address": "tcp://h1:8089",
+        "name": "h1",
+        "role": "voter",
+        "isLeader": False,
+        "connected": True,
+        "lastContactMs": None,
+        "matchIndex": None,
+        "problem": None,
+    },
+    {
+        "address": "tcp://h2:8089",
+        "name": "h2",
+        "role": "voter",
+        "isLeader": True,
+        "connected": True,
+        "lastContactMs": 40,
+        "matchIndex": 40,
+        "problem": None,
+    },
+    {
+        "address": "tcp://h3:8089",
+        "name": "h3",
+        "role": "learner",
+        "isLeader": False,
+        "connected": False,
+        "lastContactMs": 2210,
+        "matchIndex": None,
+        "problem": "timed out",
+    },
 ]
-STATUS = {"state": STATE, "members": MEMBERS, "tolerates": 1, "problem": None, "hint": None,
-          "lastDecision": "no leader -> candidate"}
+STATUS = {
+    "state": STATE,
+    "members": MEMBERS,
+    "tolerates": 1,
+    "problem": None,
+    "hint": None,
+    "lastDecision": "no leader -> candidate",
+}
 
 
 @pytest.fixture
@@ -52,14 +90,23 @@ def test_state_json_is_all_that_the_daemon_says_with_the_state_first(ask):
     assert shown.startswith('{"state": "FOLLOWER"')
 
 
-@pytest.mark.parametrize(("words", "status"), (
-    ("follower", 0), ("Leader,FOLLOWER", 0), ("leader, follower", 0), ("leader", 1), ("leader,candidate", 1),
-))
+@pytest.mark.parametrize(
+    ("words", "status"),
+    (
+        ("follower", 0),
+        ("Leader,FOLLOWER", 0),
+        ("leader, follower", 0),
+        ("leader", 1),
+        ("leader,candidate", 1),
+    ),
+)
 def test_is_answers_by_exit_status_alone(ask, words, status):
     assert ask(FakeDaemon(state=STATE), "state", "--is", words) == (status, "", "")
 
 
-@pytest.mark.parametrize("arguments", (["state"], ["status"], ["get", "k"], ["put", "k", "v"], ["state", "--is", "leader"]))
+@pytest.mark.parametrize(
+    "arguments", (["state"], ["status"], ["get", "k"], ["put", "k", "v"], ["state", "--is", "leader"])
+)
 def test_p9_no_daemon_is_status_3_with_the_command_that_starts_one(tmp_path, capfd, arguments):
     daemon = FakeDaemon()
     path = daemon.config(tmp_path)
@@ -71,11 +118,21 @@ def test_p9_no_daemon_is_status_3_with_the_command_that_starts_one(tmp_path, cap
     assert f"start one: raftctl -c {path} start" in complaint
 
 
-@pytest.mark.parametrize(("code", "status"), (
-    ("no_leader", 4), ("timeout", 4), ("unknown_outcome", 5), ("not_allowed", 6), ("not_found", 1), ("unheard_of", 1),
-))
+@pytest.mark.parametrize(
+    ("code", "status"),
+    (
+        ("no_leader", 4),
+        ("timeout", 4),
+        ("unknown_outcome", 5),
+        ("not_allowed", 6),
+        ("not_found", 1),
+        ("unheard_of", 1),
+    ),
+)
 def test_refusals_have_the_exit_status_of_their_code(ask, code, status):
-    found, shown, complaint = ask(FakeDaemon(get={"code": code, "message": "so it is", "hint": "do that"}), "get", "k")
+    found, shown, complaint = ask(
+        FakeDaemon(get={"code": code, "message": "so it is", "hint": "do that"}), "get", "k"
+    )
     assert (found, shown, complaint) == (status, "", "raftctl: so it is; do that\n")
 
 
@@ -107,7 +164,17 @@ def test_status_json_is_the_whole_answer(ask):
 
 
 def test_status_without_a_cluster_says_what_is_waited_for_and_what_to_try():
-    lines = describe({"state": {"state": "UNINITIALIZED", "address": "tcp://h1:8089", "term": 0, "leader": None},
-                      "members": [], "problem": "waiting for tcp://h3:8089, 2 of 3", "hint": "raftctl bootstrap"})
-    assert lines == ["tcp://h1:8089 is UNINITIALIZED, term 0", "no leader known, 0 members",
-                     "problem: waiting for tcp://h3:8089, 2 of 3", "try: raftctl bootstrap"]
+    lines = describe(
+        {
+            "state": {"state": "UNINITIALIZED", "address": "tcp://h1:8089", "term": 0, "leader": None},
+            "members": [],
+            "problem": "waiting for tcp://h3:8089, 2 of 3",
+            "hint": "raftctl bootstrap",
+        }
+    )
+    assert lines == [
+        "tcp://h1:8089 is UNINITIALIZED, term 0",
+        "no leader known, 0 members",
+        "problem: waiting for tcp://h3:8089, 2 of 3",
+        "try: raftctl bootstrap",
+    ]

@@ -1,3 +1,5 @@
+"""Spans of time, read and shown."""
+
 from __future__ import annotations
 
 import pytest
@@ -79,5 +81,7 @@ def test_a_span_is_shown_in_the_unit_that_fits(span, expected):
 
 
 def test_what_is_shown_is_read_back_as_the_same_span():
-    spans = [n * MILLISECOND for n in (1, 3, 100, 999, 1000, 1001, 59_999, 60_000, 61_500, 3_600_000, 86_400_000)]
+    spans = [
+        n * MILLISECOND for n in (1, 3, 100, 999, 1000, 1001, 59_999, 60_000, 61_500, 3_600_000, 86_400_000)
+    ]
     assert [parse(render(span)) for span in spans] == spans

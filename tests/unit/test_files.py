@@ -1,3 +1,5 @@
+"""A small file is replaced whole or not at all."""
+
 from __future__ import annotations
 
 import errno

@@ -1,4 +1,6 @@
-"""Founding and holding (design §6): single decisions first, then three simulated nodes in all orders with crashes."""
+"""Founding and holding (design §6): single decisions first, then three simulated nodes in all orders with
+crashes.
+"""
 
 from __future__ import annotations
 
@@ -242,8 +244,16 @@ def test_words_of_a_wiped_author_are_ignored_once_its_successor_shook_hands():
     assert found.effects() == () and found.is_fresh
 
 
-@pytest.mark.parametrize("body", (b"", ENTRY[:-1], ENTRY + b"x", encode(configuration("", [Member("n3", H3, True)])),
-                                  encode(configuration("c1", []))))
+@pytest.mark.parametrize(
+    "body",
+    (
+        b"",
+        ENTRY[:-1],
+        ENTRY + b"x",
+        encode(configuration("", [Member("n3", H3, True)])),
+        encode(configuration("c1", [])),
+    ),
+)
 def test_malformed_found_is_a_fault_of_the_peer(body):
     found = node(H3)
     with pytest.raises(PeerFault, match="FOUND"):
@@ -366,14 +376,20 @@ def test_bootstrap_without_a_list_does_not_wait():
     assert found.effects() == (Adopt(entry_of(H1)),)
 
 
-@pytest.mark.parametrize(("prepare", "text"), (
-    (lambda f: f.link_up(0, H3, member_of("c9", H3)), "tcp://h3:8089 has data of cluster c9"),
-    (lambda f: f.link_up(0, H3, fresh(H3, founding=(H3, H2))), "tcp://h3:8089 has another list"),
-    (lambda f: f.link_up(0, H3, fresh(H3, founding=())), "tcp://h3:8089 has no clusterNodes list"),
-    (lambda f: f.found(0, H1, ENTRY), "the founding has begun already"),
-    (lambda f: (f.found(0, H1, ENTRY), f.adopted()), "this node already belongs to cluster c1"),
-    (lambda f: (f.link_up(0, H1, fresh(H1)), f.link_up(0, H3, fresh(H3))), "tcp://h1:8089 founds the cluster by itself"),
-))
+@pytest.mark.parametrize(
+    ("prepare", "text"),
+    (
+        (lambda f: f.link_up(0, H3, member_of("c9", H3)), "tcp://h3:8089 has data of cluster c9"),
+        (lambda f: f.link_up(0, H3, fresh(H3, founding=(H3, H2))), "tcp://h3:8089 has another list"),
+        (lambda f: f.link_up(0, H3, fresh(H3, founding=())), "tcp://h3:8089 has no clusterNodes list"),
+        (lambda f: f.found(0, H1, ENTRY), "the founding has begun already"),
+        (lambda f: (f.found(0, H1, ENTRY), f.adopted()), "this node already belongs to cluster c1"),
+        (
+            lambda f: (f.link_up(0, H1, fresh(H1)), f.link_up(0, H3, fresh(H3))),
+            "tcp://h1:8089 founds the cluster by itself",
+        ),
+    ),
+)
 def test_bootstrap_is_refused(prepare, text):
     found = node(H2)
     prepare(found)
@@ -403,8 +419,11 @@ class World:
 
     def start(self, address):
         instance, body = self.disk[address]
-        self.nodes[address] = Holder(instance, body) if body else Founding(
-            address, instance, ADDRESSES, None, lambda: f"c{next(self.ids)}")
+        self.nodes[address] = (
+            Holder(instance, body)
+            if body
+            else Founding(address, instance, ADDRESSES, None, lambda: f"c{next(self.ids)}")
+        )
 
     def facts(self, address):
         running, (instance, body) = self.nodes[address], self.disk[address]

@@ -56,11 +56,14 @@ def test_what_no_writer_of_ours_produces_is_malformed(body):
         decode(body)
 
 
-@pytest.mark.parametrize(("key", "error", "text"), (
-    (b"", UsageError, "the key is empty"),
-    (b"k" * 1025, TooLarge, "the key has 1025 bytes, at most 1024 are allowed"),
-    (b"a\xff", UsageError, "is no UTF-8 text"),
-))
+@pytest.mark.parametrize(
+    ("key", "error", "text"),
+    (
+        (b"", UsageError, "the key is empty"),
+        (b"k" * 1025, TooLarge, "the key has 1025 bytes, at most 1024 are allowed"),
+        (b"a\xff", UsageError, "is no UTF-8 text"),
+    ),
+)
 def test_p9_a_bad_key_is_refused_with_its_reason(key, error, text):
     with pytest.raises(error, match=text):
         check_key(key)
@@ -74,7 +77,11 @@ def test_p9_a_value_over_the_limit_is_refused():
 
 
 def test_encoding_what_was_not_checked_is_our_fault():
-    for encode in (lambda: encode_put(b"", b""), lambda: encode_delete(b"\xff"),
-                   lambda: encode_put(b"k", b"v" * (VALUE_LIMIT + 1)), lambda: encode_put(b"k", b"", -1)):
+    for encode in (
+        lambda: encode_put(b"", b""),
+        lambda: encode_delete(b"\xff"),
+        lambda: encode_put(b"k", b"v" * (VALUE_LIMIT + 1)),
+        lambda: encode_put(b"k", b"", -1),
+    ):
         with pytest.raises(OurFault):
             encode()

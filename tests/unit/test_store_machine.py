@@ -24,29 +24,45 @@ def test_the_revision_is_the_index_of_the_last_change():
     assert (store.get(b"a"), store.get(b"b"), store.get(b"c")) == ((b"3", 9), (b"2", 2), None)
 
 
-@pytest.mark.parametrize(("if_revision", "result"), (
-    (None, Result(True, 5, None)), (1, Result(True, 5, None)),
-    (0, Result(False, 1, COMPARE_FAILED)), (2, Result(False, 1, COMPARE_FAILED)),
-))
+@pytest.mark.parametrize(
+    ("if_revision", "result"),
+    (
+        (None, Result(True, 5, None)),
+        (1, Result(True, 5, None)),
+        (0, Result(False, 1, COMPARE_FAILED)),
+        (2, Result(False, 1, COMPARE_FAILED)),
+    ),
+)
 def test_a_put_on_a_present_key(if_revision, result):
     store = store_with(encode_put(b"k", b"old"))
     assert store.apply(5, encode_put(b"k", b"new", if_revision)) == result
     assert store.get(b"k") == ((b"new", 5) if result.ok else (b"old", 1))
 
 
-@pytest.mark.parametrize(("if_revision", "result"), (
-    (None, Result(True, 5, None)), (0, Result(True, 5, None)), (1, Result(False, 0, COMPARE_FAILED)),
-))
+@pytest.mark.parametrize(
+    ("if_revision", "result"),
+    (
+        (None, Result(True, 5, None)),
+        (0, Result(True, 5, None)),
+        (1, Result(False, 0, COMPARE_FAILED)),
+    ),
+)
 def test_a_put_on_an_absent_key(if_revision, result):
     store = store_with(encode_put(b"k", b"old"), encode_delete(b"k"))
     assert store.apply(5, encode_put(b"k", b"new", if_revision)) == result
 
 
-@pytest.mark.parametrize(("key", "if_revision", "result"), (
-    (b"k", None, Result(True, 5, None)), (b"k", 1, Result(True, 5, None)), (b"k", 2, Result(False, 1, COMPARE_FAILED)),
-    (b"x", None, Result(False, 0, NOT_FOUND)), (b"x", 0, Result(False, 0, NOT_FOUND)),
-    (b"x", 4, Result(False, 0, COMPARE_FAILED)),
-))
+@pytest.mark.parametrize(
+    ("key", "if_revision", "result"),
+    (
+        (b"k", None, Result(True, 5, None)),
+        (b"k", 1, Result(True, 5, None)),
+        (b"k", 2, Result(False, 1, COMPARE_FAILED)),
+        (b"x", None, Result(False, 0, NOT_FOUND)),
+        (b"x", 0, Result(False, 0, NOT_FOUND)),
+        (b"x", 4, Result(False, 0, COMPARE_FAILED)),
+    ),
+)
 def test_a_delete(key, if_revision, result):
     store = store_with(encode_put(b"k", b"v"))
     assert store.apply(5, encode_delete(key, if_revision)) == result
@@ -82,7 +98,11 @@ def test_equal_entries_give_equal_digests_at_each_index_whatever_was_read_betwee
     for index in range(1, 300):
         key = f"k{int(draw.random() * 9)}".encode()
         condition = None if draw.random() < 0.6 else int(draw.random() * index)
-        body = encode_delete(key, condition) if draw.random() < 0.3 else encode_put(key, b"%d" % index, condition)
+        body = (
+            encode_delete(key, condition)
+            if draw.random() < 0.3
+            else encode_put(key, b"%d" % index, condition)
+        )
         results = [store.apply(index, body) for store in (one, other)]
         one.get(key)
         assert results[0] == results[1] and one.digest() == other.digest()
@@ -90,7 +110,8 @@ def test_equal_entries_give_equal_digests_at_each_index_whatever_was_read_betwee
 
 def test_the_digest_shows_key_value_revision_and_where_one_ends():
     states = [
-        store_with(encode_put(b"a", b"bc")), store_with(encode_put(b"ab", b"c")), store_with(encode_put(b"a", b"bd")),
+        store_with(encode_put(b"a", b"bc")), store_with(encode_put(b"ab", b"c")),
+        store_with(encode_put(b"a", b"bd")),
         store_with(encode_delete(b"a"), encode_put(b"a", b"bc")), Store(),
     ]  # fmt: skip
     assert len({state.digest() for state in states}) == len(states)

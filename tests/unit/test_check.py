@@ -1,0 +1,181 @@
+"""`check-config`: it shows what will be used, and refuses scripts that would not run."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+import pytest
+
+from raftctl.base.errors import UsageError
+from raftctl.cli import check
+from raftctl.config.load import load
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses scripts that others can write")
+
+
+def options(path, **more):
+    return argparse.Namespace(**{"config": str(path), "node": None, "json": False, **more})
+
+
+@pytest.fixture
+def script(tmp_path):
+    path = tmp_path / "leader.sh"
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def config(tmp_path, **fields):
+    path = tmp_path / "n1.json"
+    path.write_text(json.dumps({"address": "tcp://localhost:8089", "dataDir": "/d", **fields}))
+    return path
+
+
+def refused(path, capfd):
+    with pytest.raises(UsageError) as found:
+        check.run(options(path))
+    assert "WOULD NOT RUN" in capfd.readouterr().out
+    return str(found.value)
+
+
+def test_what_a_node_will_use_is_shown(tmp_path, script, capfd):
+    path = config(tmp_path, events={"leader": {"run": [str(script), "x"], "timeout": "5 s", "retry": 1}})
+    assert check.run(options(path)) == 0
+    owner = check._user_name(os.geteuid())
+    assert capfd.readouterr() == (
+        f"""\
+{path}: one node, service raftctl (raftctl node tcp://localhost:8089)
+
+node localhost
+  address         tcp://localhost:8089
+  listens on      localhost, port 8089
+  command port    none
+  command socket  /d/command.sock
+  cluster         a cluster of one, until it joins another
+  heartbeat       100 ms
+  election        500 ms to 1 s
+  data            /d
+  log             standard error, level info
+  secrets         none
+  hook leader     {script} x: mode 0755, owner {owner}, run by itself; timeout 5 s, retry 1
+""",
+        "",
+    )
+
+
+def test_the_json_form_is_one_object_with_all_of_it(tmp_path, script, capfd):
+    path = config(tmp_path, events={"leader": str(script)}, heartbeat=0.5 * 3)
+    assert check.run(options(path, json=True)) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert (found["path"], found["isCluster"], found["nodes"][0]["heartbeatMs"]) == (str(path), False, 1.5)
+    assert found["nodes"][0]["events"]["leader"] == {
+        "run": [str(script)], "timeoutMs": 30000, "retry": 0, "mode": "0755",
+        "owner": check._user_name(os.geteuid()), "interpreter": "itself", "problem": None,
+    }  # fmt: skip
+
+
+def test_one_node_of_a_cluster_file_can_be_chosen(tmp_path, capfd):
+    path = tmp_path / "c.json"
+    path.write_text(
+        json.dumps({"nodes": [{"address": "tcp://localhost:1"}, {"address": "tcp://localhost:2"}]})
+    )
+    assert check.run(options(path, node="2")) == 0
+    shown = capfd.readouterr().out
+    assert ("node localhost:2" in shown, "node localhost:1" in shown) == (True, False)
+
+
+def test_the_file_may_be_an_argument_but_not_both(tmp_path, capfd):
+    path = config(tmp_path)
+    assert check.run(options(path, config=None, file=str(path))) == 0
+    with pytest.raises(UsageError, match="named twice"):
+        check.run(options(path, file=str(path)))
+
+
+@pytest.mark.parametrize("name, content, mode, interpreter", [
+    ("a.py", "", 0o644, sys.executable),
+    ("a.sh", "#!/bin/sh -e\n", 0o644, "/bin/sh"),
+    ("a", "", 0o755, "itself"),
+])  # fmt: skip
+def test_the_interpreter_is_the_one_that_the_daemon_takes(tmp_path, capfd, name, content, mode, interpreter):
+    path = tmp_path / name
+    path.write_text(content)
+    path.chmod(mode)
+    loaded = load(str(config(tmp_path, events={"leader": name})), environ={})
+    assert check.look_at(*loaded.nodes[0].events[0]).interpreter == interpreter
+
+
+def test_p9_a_missing_script_is_refused(tmp_path, capfd):
+    path = config(tmp_path, events={"leader": "none.sh"})
+    assert refused(path, capfd) == (
+        f'{path}: "events": "leader": {tmp_path}/none.sh: no such file; '
+        "a relative path begins beside the configuration"
+    )
+
+
+def test_p9_a_program_of_the_path_is_recognised(tmp_path, capfd):
+    path = config(tmp_path, events={"stop": "sh"})
+    assert refused(path, capfd).startswith(
+        f'{path}: "events": "stop": {tmp_path}/sh: no such file; did you mean /'
+    )
+
+
+def test_p9_a_command_line_in_one_text_gets_the_list_as_mend(tmp_path, capfd):
+    path = config(tmp_path, events={"stop": "sh -c true"})
+    assert refused(path, capfd).endswith('/sh", "-c"]')
+
+
+def test_p9_a_script_that_nothing_can_run_is_refused(tmp_path, script, capfd):
+    script.write_text("echo\n")
+    script.chmod(0o644)
+    path = config(tmp_path, events={"leader": "leader.sh"})
+    assert refused(path, capfd) == (
+        f'{path}: "events": "leader": {script}: it is not executable and has no #! line; chmod +x it'
+    )
+
+
+def test_p9_a_missing_interpreter_is_refused(tmp_path, script, capfd):
+    script.write_text("#!/no/such/shell\n")
+    script.chmod(0o644)
+    path = config(tmp_path, events={"leader": "leader.sh"})
+    assert refused(path, capfd) == (
+        f'{path}: "events": "leader": {script}: its interpreter /no/such/shell is not here; '
+        "install it, or name another script"
+    )
+
+
+def test_p9_a_directory_is_no_script(tmp_path, capfd):
+    path = config(tmp_path, events={"leader": "."})
+    assert refused(path, capfd) == f'{path}: "events": "leader": {tmp_path}: it is no regular file'
+
+
+@as_root
+def test_pitfall_11_3_root_refuses_a_script_that_others_can_write(tmp_path, script, capfd):
+    script.chmod(0o777)
+    path = config(tmp_path, events={"leader": "leader.sh"})
+    assert refused(path, capfd) == (
+        f'{path}: "events": "leader": {script}: root does not run it: {script} can be written by others (mode 0777); '
+        "chown it to root and chmod go-w it"
+    )
+
+
+def test_what_looks_like_a_mistake_is_a_warning(tmp_path, capfd, monkeypatch):
+    add = {
+        "clusterNodes": ["tcp://h2:8089"],
+        "insecure": True,
+        "logFile": "$HOME/n.log",
+        "address": "tcp://h1:8089",
+    }
+    monkeypatch.setattr(check.socket, "getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("127.0.1.1", 0))])
+    path = config(tmp_path, **add)
+    assert check.run(options(path)) == 0
+    assert capfd.readouterr().err.splitlines() == [
+        f'raftctl: {path}: warning: "logFile": {tmp_path}/$HOME/n.log holds a "$"; nothing is substituted in it',
+        f'raftctl: {path}: warning: h1: "insecure": every host that reaches it can change its data',
+        (
+            f"raftctl: {path}: warning: h1: h1 is 127.0.1.1 on this host (/etc/hosts), where no peer reaches it; "
+            'write "listen": "0.0.0.0", or the IP'
+        ),
+    ]
