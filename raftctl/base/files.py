@@ -1,7 +1,7 @@
 """Replace a small file so that a crash at any moment leaves the old content or the new one, never a mixture.
 
-Errors are `OSError`: only the caller knows whether it is the disk's fault or a typing mistake. The journal has
-file operations of its own (`disk/`).
+Errors are `OSError`: only the caller knows whether it is the disk's fault or a typing mistake. The journal
+has file operations of its own (`disk/`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import os
 def write_atomic(path: str, data: bytes, mode: int = 0o600) -> None:
     """Make `data` the whole content of `path`, durable on return; mode exactly `mode`, whatever the umask.
 
-    Blocks for two fsyncs. The temporary file is `path` + `.new`: one writer a path at a time (the caller holds
-    a lock, or is alone), and what a crash left there is overwritten. On an error `path` is as it was.
+    Blocks for two fsyncs. The temporary file is `path` + `.new`: one writer a path at a time (the caller
+    holds a lock, or is alone), and what a crash left there is overwritten. On an error `path` is as it was.
     """
     temporary = path + ".new"
     with contextlib.suppress(FileNotFoundError):

@@ -1,7 +1,8 @@
 """Logging of a daemon: `[time] [address] LEVEL text`, written by one thread that alone may wait for the sink.
 
-Whoever logs puts a record into a bounded queue and goes on; what does not fit is dropped and counted, so that a
-log that nobody reads never stops the node thread or the guardian (pitfall 10.4). Only daemons import this module.
+Whoever logs puts a record into a bounded queue and goes on; what does not fit is dropped and counted, so
+that a log that nobody reads never stops the node thread or the guardian (pitfall 10.4). Only daemons
+import this.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import select
 import stat
 import threading
 import time
-from typing import Optional
+from typing import Any, Callable, Optional
 
 from raftctl.base import clock
 from raftctl.base.errors import UsageError
@@ -36,7 +37,7 @@ class Logs:
         self._sink = sink
         records: queue.Queue = queue.Queue(QUEUE_LIMIT)
         self._handler = _Handler(records)
-        self._listener = _Listener(records, sink)
+        self._listener = _Listener(records, sink)  # type: ignore[arg-type]
         sink.count_dropped = lambda: self._handler.dropped
         self._logger = logger
         self._former = (logger.level, logger.propagate)
@@ -59,7 +60,7 @@ class Logs:
         self._sink.must_reopen = True
 
     def close(self, deadline_s: float = 2.0) -> None:
-        """Write what is queued, at most for `deadline_s`, and log no more; a hung sink keeps its daemon thread."""
+        """Write what is queued, for at most `deadline_s`; log no more. A hung sink keeps its thread."""
         self._logger.removeHandler(self._handler)
         level, self._logger.propagate = self._former
         self._logger.setLevel(level)
@@ -72,8 +73,8 @@ class Logs:
 def setup(address_text: str, log_file: Optional[str], level: str, logger: str = "") -> Logs:
     """Send the root logger of this process to `log_file` (None: standard error); lines carry `address_text`.
 
-    A `logger` by name is a target of its own (the guardian has one a node): what goes to it goes nowhere else.
-    `level` is a key of `LEVELS`. Raises `UsageError` when the file can't be opened; its directory is not made.
+    A `logger` by name is a target of its own (the guardian has one a node); what it gets goes nowhere else.
+    `level` is a key of `LEVELS`. Raises `UsageError` if the file can't be opened; its directory is not made.
     """
     return Logs(_Sink(address_text, log_file), LEVELS[level], logging.getLogger(logger or None))
 
@@ -103,12 +104,12 @@ class _Listener(logging.handlers.QueueListener):
         end = time.monotonic() + deadline_s
         mark = _Mark()
         try:
-            self.queue.put(mark, timeout=deadline_s)
+            self.queue.put(mark, timeout=deadline_s)  # type: ignore[attr-defined]
         except queue.Full:
             return False
         return mark.wait(max(0.0, end - time.monotonic()))
 
-    def handle(self, record: object) -> None:
+    def handle(self, record: Any) -> None:
         if isinstance(record, _Mark):
             record.set()
         else:
@@ -118,8 +119,8 @@ class _Listener(logging.handlers.QueueListener):
 class _Sink:
     """Writes each record with one write(2): no buffer, and the lines of two processes stay whole.
 
-    Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds. Used by
-    the listener's thread only, but for `must_reopen`.
+    Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds.
+    Used by the listener's thread only, but for `must_reopen`.
     """
 
     level = logging.NOTSET
@@ -129,7 +130,7 @@ class _Sink:
         self._path = path
         self._descriptor = _STANDARD_ERROR if path is None else _open(path)
         self._reported = 0
-        self.count_dropped = int
+        self.count_dropped: Callable[[], int] = int
         self.refused = 0
         self.must_reopen = False
 
@@ -164,7 +165,7 @@ class _Sink:
             self.refused += 1
 
     def _follow_rotation(self) -> None:
-        if self._path is None or not (self.must_reopen or self._was_moved()):
+        if self._path is None or not (self.must_reopen or self._was_moved(self._path)):
             return
         self.must_reopen = False
         try:
@@ -174,10 +175,10 @@ class _Sink:
         os.close(self._descriptor)
         self._descriptor = fresh
 
-    def _was_moved(self) -> bool:
+    def _was_moved(self, path: str) -> bool:
         ours = os.fstat(self._descriptor)
         try:
-            named = os.stat(self._path)
+            named = os.stat(path)
         except OSError:
             return True
         return (ours.st_dev, ours.st_ino) != (named.st_dev, named.st_ino)
@@ -194,8 +195,8 @@ def _open(path: str) -> int:
             path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK, 0o640
         )
     except OSError as error:
-        mend = _MENDS.get(error.errno, "")
-        reason = os.strerror(error.errno).lower()
+        mend = _MENDS.get(error.errno or 0, "")
+        reason = os.strerror(error.errno or 0).lower()
         raise UsageError(f'log file {path} can\'t be opened ({reason}); {mend}change "logFile"') from None
     if not stat.S_ISREG(os.fstat(descriptor).st_mode) and path != os.devnull:
         os.close(descriptor)

@@ -1,7 +1,5 @@
-"""The command line. `main.py` reads it by the table in `commands.py`; each command's module is imported when
-chosen.
+"""The command line: `main.py` runs what the table in `commands.py` names.
 
-What the frequent commands import decides how fast `raftctl state` answers a cron job: no logging, threading,
-subprocess, dataclasses or ssl in `main`, `commands`, `output`, `endpoint`, `state` and `kv` (a test holds
-that).
+What the frequent commands import decides how fast `raftctl state` answers a cron job: `main`, `commands`,
+`output`, `endpoint`, `state` and `kv` import no logging, threading, subprocess or ssl (a test holds that).
 """

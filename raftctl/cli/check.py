@@ -1,6 +1,6 @@
 """`check-config`: what each node of a file will use, and its scripts, looked at as the daemon does.
 
-Exit status 0 if a daemon would start with the file and find its scripts; else `UsageError`. Warnings do not count.
+Exit status 0 if a daemon would start with the file and find its scripts, else `UsageError`.
 """
 
 from __future__ import annotations
@@ -122,8 +122,8 @@ def warnings(node: NodeConfig) -> List[str]:
         inner = _loopback_of(node.listen_host)
         if inner is not None:
             found.append(
-                f"{node.name}: {node.listen_host} is {inner} on this host (/etc/hosts), where no peer reaches "
-                'it; write "listen": "0.0.0.0", or the IP'
+                f"{node.name}: {node.listen_host} is {inner} on this host (/etc/hosts), where no peer "
+                'reaches it; write "listen": "0.0.0.0", or the IP'
             )
     return found
 
@@ -215,8 +215,10 @@ def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
 
 def _script_json(script: Script) -> Dict[str, Any]:
     return {
-        "run": list(script.argv), "timeoutMs": _ms(script.timeout_ns), "retry": script.retry,
-        "mode": script.mode, "owner": script.owner, "interpreter": script.interpreter, "problem": script.problem,
+        "run": list(script.argv),
+        "timeoutMs": _ms(script.timeout_ns), "retry": script.retry,
+        "mode": script.mode, "owner": script.owner, "interpreter": script.interpreter,
+        "problem": script.problem,
     }  # fmt: skip
 
 

@@ -11,9 +11,7 @@ from raftctl.node import daemon
 
 
 def run(options: argparse.Namespace) -> int:
-    """Run the node until it ends and return its exit status; both descriptors are inherited from the
-    guardian.
-    """
+    """Run the node until it ends; return its exit status. Both descriptors come from the guardian."""
     loaded = load(options.config, environ=os.environ)
     node = pick(loaded, options.node)
     if options.join is not None:

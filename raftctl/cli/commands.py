@@ -1,6 +1,4 @@
-"""The table of commands: what each is called, takes and runs. Parser, help and the manual page's test go by
-it.
-"""
+"""The table of commands: what each is called, takes and runs. Parser and help go by it."""
 
 from __future__ import annotations
 
@@ -18,9 +16,7 @@ Argument = Tuple[Tuple[str, ...], Dict[str, Any]]
 
 
 class Command(NamedTuple):
-    """`module` under raftctl.cli and its `function(options) -> exit status`; `summary` None hides it from the
-    help.
-    """
+    """`module` under raftctl.cli and its `function(options) -> exit status`; no `summary`: hidden."""
 
     module: str
     function: str
@@ -30,9 +26,7 @@ class Command(NamedTuple):
 
 
 def timeout(text: str) -> float:
-    """Return `--timeout` in seconds: a number of seconds, or a duration with a unit as in the
-    configuration.
-    """
+    """Return `--timeout` in seconds: a number of seconds, or a duration as in the configuration."""
     try:
         seconds = float(text)
     except ValueError:
@@ -102,15 +96,16 @@ COMMANDS: Dict[str, Command] = {
     "start": Command("start", "run", "run the node of the configuration, or all nodes of a cluster file",
         "Runs in the foreground until SIGTERM or Ctrl-C. Exit status: 0 stopped, 2 configuration, 6 the data "
         "directory is locked by another daemon, 70 a fault of raftctl, 74 disk. With --local N no "
-        "configuration is needed: N nodes on free ports of this machine, in a temporary folder that is removed at the end.",
+        "configuration is needed: N nodes on free ports of this machine, in a temporary folder that is "
+        "removed at the end.",
         (_argument("--join", metavar="ADDRESS", help="join the cluster of this member; found none"),
          _argument("--local", metavar="N", type=count,
                    help="try it out: a cluster of 1 to 7 nodes on this machine"),
          _argument("--event", metavar="NAME=SCRIPT", action="append", default=[],
                    help="with --local: a script for an event (leader, follower, start, stop)"))),
     "state": Command("state", "run", "print what this node is: LEADER on one node, never on two",
-        "Prints { \"state\": \"LEADER\" }, or FOLLOWER, CANDIDATE, LEARNER, UNINITIALIZED. --is prints nothing: exit "
-        "status 0 yes, 1 no, 3 no daemon answers.",
+        "Prints { \"state\": \"LEADER\" }, or FOLLOWER, CANDIDATE, LEARNER, UNINITIALIZED. --is prints "
+        "nothing: exit status 0 yes, 1 no, 3 no daemon answers.",
         (_argument("host", metavar="HOST", nargs="?",
                    help="ask the command port of this host instead; needs no configuration"),
          _argument("port", metavar="PORT", nargs="?", type=port),

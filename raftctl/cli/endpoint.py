@@ -23,8 +23,7 @@ _WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}
 
 
 class Daemon(NamedTuple):
-    """Where a daemon listens, in the order to try; `start` is the command that would start it, "" if
-    unknown.
+    """Where a daemon listens, in the order to try; `start` is the command to start it, "" if unknown.
     """
 
     endpoints: Tuple[tuple, ...]
@@ -34,8 +33,7 @@ class Daemon(NamedTuple):
     def ask(self, request: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return the fields of the reply, without `ok`.
 
-        Raises `CommandError` for a refusal, `Unreachable`, `OutcomeUnknown` (sent, no answer) or
-        `NotAllowed`.
+        Raises `CommandError` (refused), `Unreachable`, `OutcomeUnknown` (sent, no answer), `NotAllowed`.
         """
         asked = dict(request, timeoutMs=max(1, round(timeout_s * 1000)))
         try:

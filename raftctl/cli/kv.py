@@ -13,9 +13,7 @@ from raftctl.store.commands import VALUE_LIMIT, check_key, check_value
 
 
 def get(options: argparse.Namespace) -> int:
-    """Print the value's bytes, and a newline only on a terminal; with --json key, value, encoding and
-    revision.
-    """
+    """Print the value's bytes, and a newline only on a terminal; with --json the whole reply."""
     answer = endpoint.ask(options, {"action": "get", "key": _key(options.key), "stale": options.stale})
     if options.json:
         output.show_json(answer)

@@ -35,9 +35,7 @@ class Interrupted(BaseException):
 
 
 class Interrupts:
-    """Turns the first signal into `Interrupted`, and none after `hold`: what is begun then is not
-    interrupted.
-    """
+    """Turns the first signal into `Interrupted`, and none after `hold`: a clean-up runs through."""
 
     def __init__(self) -> None:
         self._held = False
@@ -66,9 +64,7 @@ class Interrupts:
 
 
 class Ports(NamedTuple):
-    """Free ports of 127.0.0.1, held by sockets that never listen: the nodes can bind them beside, nobody by
-    chance.
-    """
+    """Free ports of 127.0.0.1, held by sockets that never listen: only the nodes bind them beside."""
 
     sockets: List[socket.socket]
 
@@ -180,9 +176,7 @@ def describe(loaded: Loaded, folder: str) -> List[str]:
 
 
 def leader_printer(show: Callable[[List[str]], None]) -> Callable[[NodeConfig, Dict[str, Any]], None]:
-    """Return the guardian's observer: one line at each change of leader, and at each new term of the same
-    one.
-    """
+    """Return the guardian's observer: one line at each new (leader, term)."""
     shown = None
 
     def observe(node: NodeConfig, message: Dict[str, Any]) -> None:
@@ -198,9 +192,7 @@ def leader_printer(show: Callable[[List[str]], None]) -> Callable[[NodeConfig, D
 
 
 def _print_lines(lines: List[str]) -> None:
-    """Print, but never wait for a terminal that is stopped (Ctrl-S): the guardian must go on. Loses lines
-    then.
-    """
+    """Print, but rather lose lines than wait for a stopped terminal (Ctrl-S): the guardian must go on."""
     try:
         if select.select([], [1], [], 0)[1]:
             output.write("".join(f"{line}\n" for line in lines).encode())

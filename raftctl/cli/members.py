@@ -19,9 +19,7 @@ _PASSING = (errors.UNREACHABLE, errors.NO_LEADER, errors.UNKNOWN)
 
 
 def join(options: argparse.Namespace) -> int:
-    """Make the node join the cluster of ADDRESS and return when it votes there; print its `clusterNodes`
-    line.
-    """
+    """Make the node join the cluster of ADDRESS; print its `clusterNodes` line when it votes there."""
     address = str(parse(options.address))
     daemon = endpoint.find(options)
     deadline = time.monotonic() + options.timeout
@@ -41,8 +39,8 @@ def join(options: argparse.Namespace) -> int:
 def _await_voter(
     daemon: endpoint.Daemon, former_cluster: str, address: str, deadline: float, timeout_s: float
 ) -> None:
-    """Return when the node votes in another cluster than `former_cluster`; `deadline` is on
-    time.monotonic().
+    """Return when the node votes in another cluster than `former_cluster`, until time.monotonic() is
+`deadline`.
     """
     last = "it did not answer"
     while True:

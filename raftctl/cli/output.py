@@ -1,7 +1,6 @@
 """Data to standard output, everything else to standard error (design §8); UTF-8 whatever the locale says.
 
-A reader that went away (`raftctl status | head -1`) is no fault: `BrokenPipeError` reaches `main`, which ends
-quietly.
+A reader that went away (`raftctl status | head -1`) is no fault: `main` ends quietly on `BrokenPipeError`.
 """
 
 from __future__ import annotations
@@ -16,9 +15,7 @@ from raftctl.base.errors import RaftctlError
 
 
 def write(data: bytes) -> None:
-    """Write `data` to standard output and flush; `RaftctlError` where it can't be written (full disk,
-    closed).
-    """
+    """Write `data` to standard output, flushed; `RaftctlError` where that is not possible (full, closed)."""
     if sys.stdout is None:
         raise RaftctlError("standard output is closed")
     try:

@@ -58,9 +58,7 @@ def require_command(name: str) -> None:
 
 
 def build(chosen: Optional[str]) -> Tuple[Parser, Parser]:
-    """Return the whole parser and that of the command `chosen`; None: for the help, all commands without
-    arguments.
-    """
+    """Return the whole parser and that of the command `chosen`; None: all commands, for the help only."""
     parser = Parser(
         prog="raftctl",
         allow_abbrev=False,

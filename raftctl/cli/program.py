@@ -1,6 +1,4 @@
-"""How to start this very raftctl again: for the guardian's children, for systemd units and for commands to
-paste.
-"""
+"""How to start this very raftctl again: for children, systemd units and commands to paste."""
 
 from __future__ import annotations
 

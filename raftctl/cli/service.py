@@ -24,7 +24,12 @@ from raftctl.host.systemd import Unit
 
 UNITS = "/etc/systemd/system"
 # A unit in UNITS hides one of the same name here.
-OTHER_UNITS = ("/run/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+OTHER_UNITS = (
+    "/run/systemd/system",
+    "/usr/local/lib/systemd/system",
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)
 BOOTED = "/run/systemd/system"
 _QUICK_S = 60.0
 # `enable --now` waits for READY, `disable --now` for the stop; systemd has time limits of its own for both.
@@ -42,7 +47,7 @@ class Host(NamedTuple):
 
 
 def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
-    """Write, enable and with --now start the unit; return the exit status. Installing the same again changes nothing."""
+    """Write, enable and with --now start the unit; return the exit status. The same again changes nothing."""
     host = host or _this_host()
     if not options.dry_run:
         _require_root(host, options, "svcinstall")
@@ -181,7 +186,7 @@ def _remove(path: str) -> None:
 
 
 def _sync(host: Host) -> None:
-    """Make the links of `systemctl enable` durable, which systemctl does not: else a power loss soon after undoes it."""
+    """Make the links of `systemctl enable` durable, which systemctl does not: a power loss would undo it."""
     for folder in (host.units, os.path.join(host.units, "multi-user.target.wants")):
         if os.path.isdir(folder):
             sync_directory(folder)

@@ -1,6 +1,4 @@
-"""`state`: what is this node? For cron jobs and scripts; the word LEADER stands in the output of the leader
-only (P2).
-"""
+"""`state`: what is this node? The word LEADER stands in the output of the leader only (P2)."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""`status`: the cluster at a glance, as this node sees it. Every member has a row; problems come with what to
-try.
-"""
+"""`status`: the cluster at a glance, as this node sees it. Every member has a row."""
 
 from __future__ import annotations
 

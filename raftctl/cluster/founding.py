@@ -1,5 +1,4 @@
-"""How a cluster begins: unanimous, with one author, at most once a directory (design §6; pitfalls 3.1, 3.2,
-3.12).
+"""How a cluster begins: unanimous, with one author, once a directory (design §6; pitfalls 3.1, 3.2, 3.12).
 
 Pure, like everything here: `now` is an int of ns on any one monotonic clock, the random cluster id is drawn
 by the caller's function, effects are values. One `Founding` lives while the directory is *fresh* (its log is
@@ -8,9 +7,10 @@ dialling to the links.
 
 Why there are never two clusters that work: only the lowest listed address writes entry 1, for just the
 instances that are fresh on connections still open, and nobody hears of it before it is durable. Whoever
-adopted never adopts again, in this process or a later one. Should two authors write all the same (`bootstrap`
-on two nodes, an author wiped within milliseconds), each entry needs a quorum of adopters and the two quorums
-share a node: one stays dead.
+adopted never adopts again, in this process or a later one. Should two authors write all the same (one wiped
+within milliseconds, a `bootstrap` at the very moment when the last node comes), each entry needs a quorum of
+adopters and the two quorums share a node: one stays dead. Not covered is `bootstrap` on both sides of a cut:
+that it stands on ONE node is the operator's word.
 """
 
 from __future__ import annotations
@@ -34,9 +34,8 @@ ALONE_AFTER_NS = 2 * SECOND
 class Founding:
     """The founding of one fresh node.
 
-    `cluster_list` is the list of the file with the own address in it, () for none; `join` the one address to
-    ask. `alarm` is due at once (`deadline()` is 0 before the first input that carries `now`). Node thread
-    only.
+    `cluster_list` is the file's list with the own address in it, () for none; `join` the one address to ask.
+    `deadline()` is 0, at once, before the first input that carries `now`. Node thread only.
     """
 
     def __init__(
@@ -85,9 +84,7 @@ class Founding:
 
     @property
     def targets(self) -> Tuple[str, ...]:
-        """The addresses to dial: the list, whom to join, and clusters that reached us. Sorted; more may
-        come.
-        """
+        """The addresses to dial: the list, whom to join, clusters that reached us. Sorted; more may come."""
         wanted = {*self._others, *self._clusters, *([self._join] if self._join else [])}
         return tuple(sorted(wanted, key=parse))
 
@@ -111,9 +108,7 @@ class Founding:
     # Inputs.
 
     def link_up(self, now: int, address: str, facts: Facts) -> None:
-        """Our own dial to `address` shook hands; `facts` hold until `link_down` (except that it may
-        adopt).
-        """
+        """Our own dial to `address` shook hands; `facts` hold until `link_down` (but it may adopt)."""
         facts = Facts(facts.fresh, tuple(facts.founding), facts.cluster_id, facts.instance)
         self._open[address] = facts
         self._refusals.pop(address, None)
@@ -132,8 +127,7 @@ class Founding:
         self._turn(now)
 
     def link_down(self, address: str, refusal: str = "") -> None:
-        """Our own dial ended or failed; `refusal` is the peer's or our reason in the handshake, "" for a
-        plain failure.
+        """Our own dial ended or failed; `refusal` is the reason to show beside the address, "" for none.
         """
         self._open.pop(address, None)
         if refusal:
@@ -144,8 +138,7 @@ class Founding:
             self._holder.link_down(address)
 
     def found(self, now: int, address: str, body: bytes, instance: str = "") -> None:
-        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). Raises `PeerFault` if
-        malformed.
+        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). May raise `PeerFault`.
         """
         offered = _read(body)
         if self._holder:
@@ -196,8 +189,7 @@ class Founding:
         return refusal
 
     def waiting_for(self) -> str:
-        """Return for whom or what this node waits, one line for `status` and systemd, "" when it waits no
-        more.
+        """Return for whom or what this node waits, one line for `status` and systemd, "" for nothing.
         """
         if self._holder:
             return ""

@@ -1,10 +1,8 @@
-"""A node that has entry 1 hands it to the fresh ones that it names (design §6.2): the second half of
-founding.
+"""The second half of founding: who has entry 1 hands it to the fresh nodes named in it (design §6.2).
 
 The author may die half-way; so every holder repeats FOUND, also after a restart, until each named fresh peer
-has acknowledged (pitfall 3.2). Pure: `now` is an int of ns on any one monotonic clock, effects are values
-that the caller carries out. Leaves how entry 1 came about to `founding.py`, and what comes after it to the
-core.
+has acknowledged (pitfall 3.2). Pure: `now` is an int of ns on any one monotonic clock, effects are values for
+the caller to carry out. Leaves how entry 1 came about to `founding.py`, and all later entries to the core.
 """
 
 from __future__ import annotations
@@ -19,11 +17,9 @@ FOUND_EVERY_NS = 200 * MILLISECOND
 
 
 class Facts(NamedTuple):
-    """What founding reads of a peer's `Hello` (which may be given itself). `founding` is the peer's list, ()
-    for none.
+    """What founding reads of a peer's `Hello`. `founding` is the peer's list, () for none.
 
-    A cluster id with `fresh`: a learner that was welcomed. Neither: entry 1 is on its way to that peer's
-    disk.
+    `fresh` with a cluster id: a welcomed learner. Neither: entry 1 is on its way to the peer's disk.
     """
 
     fresh: bool
@@ -33,17 +29,13 @@ class Facts(NamedTuple):
 
 
 class Adopt(NamedTuple):
-    """Make entry 1 (term 1, CONFIGURATION, these bytes) durable, then the cluster id, then call
-    `adopted()`.
-    """
+    """Make entry 1 (term 1, CONFIGURATION, this body) durable, then the cluster id; then call `adopted()`."""
 
     body: bytes
 
 
 class Send(NamedTuple):
-    """Send one frame on the own dial to `address`; nothing is lost when there is none, it will be
-    repeated.
-    """
+    """Send one frame on the own dial to `address`; where there is none, it will be repeated."""
 
     address: str
     kind: int
@@ -106,9 +98,7 @@ class Holder:
         self._due.pop(address, None)
 
     def found(self, now: int, address: str, body: bytes, instance: str = "") -> None:
-        """A holder offers entry 1: acknowledged if it is ours; another one is ignored, one adopts only
-        once.
-        """
+        """A holder offers entry 1: acknowledged if it is ours, else ignored; one adopts only once."""
         if body == self.body:
             self._effects.append(Send(address, FOUND_ACK, b""))
 

@@ -23,7 +23,7 @@ ELECTION_MAX_NS = durations.SECOND
 
 
 class Key(NamedTuple):
-    """One key. `parse` takes the JSON value; its `UsageError` names no file and key. `default` is for people."""
+    """One key. `parse` takes the JSON value; its `UsageError` names no key. `default` is for people."""
 
     name: str
     parse: Callable[[Any], Any]

@@ -27,8 +27,8 @@ def load(
     """Return the configuration in `path` (None: RAFTCTL_CONFIG, then /etc/raftctl/config.json).
 
     `for_client`: a secret file that this user may not read is no error. `as_root` (default: is this root?)
-    decides where data is by default. Raises `UsageError`, `PATH: what is wrong; mend`. May ask the resolver where
-    the file does not say its own address.
+    decides where data is by default. Raises `UsageError`, `PATH: what is wrong; mend`. May ask the resolver
+    where the file does not say its own address.
     """
     chosen = places.config_path(path, environ)
     written = read_object(chosen)
@@ -53,7 +53,9 @@ def _load_cluster(written: Dict[str, Any], around: Surroundings) -> Loaded:
     where = f"{around.path}: "
     top = keys.parse_fields(written, where, _not_at_top)
     objects = _node_objects(where, top["nodes"])
-    inherited = {name: value for name, value in top.items() if keys.find(name).place == keys.DEFAULT}
+    inherited = {
+        name: value for name, value in top.items() if keys.BY_FOLDED_NAME[fold(name)].place == keys.DEFAULT
+    }
     parsed = []
     nodes = []
     for position, item in enumerate(objects, 1):

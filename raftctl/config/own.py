@@ -49,7 +49,7 @@ def _binds_anything() -> bool:
 
 
 def _routes_to_itself(family: int, place: tuple) -> bool:
-    """Would the kernel send to `place` from the same address? A connected UDP socket tells; it sends nothing."""
+    """Would the kernel send to `place` from the same address? A connected UDP socket tells."""
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((place[0], 9, *place[2:]))

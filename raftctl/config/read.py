@@ -1,8 +1,8 @@
-"""From the path of a configuration file to a JSON object, strictly; faults name the file and, in JSON, the place.
+"""From the path of a configuration file to a JSON object, strictly; faults name file, line and column.
 
 Stricter than `json`: no duplicate keys (two spellings of one key are duplicates), no NaN or Infinity, no lone
-surrogates or control characters in text, UTF-8 without a byte order mark. The texts of syntax errors are ours,
-because those of `json` differ from version to version.
+surrogates or control characters in text, UTF-8 without a byte order mark. The texts of syntax errors are
+ours, because those of `json` differ from version to version.
 """
 
 from __future__ import annotations

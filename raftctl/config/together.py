@@ -37,7 +37,7 @@ _SHARED: Tuple[Tuple[str, Callable[[NodeConfig], object], Callable[[NodeConfig],
 def refuse_collisions(path: str, nodes: Sequence[NodeConfig], derived: Callable[[int, str], bool]) -> None:
     """Raise `UsageError` for the first two nodes that share what only one can have; it names every such key.
 
-    `derived(position, key)`: did the node at `position` get the key from its address? Then it is not named too.
+    `derived(position, key)`: did the node at `position` get the key from its address? Then it is implied.
     """
     for later in range(1, len(nodes)):
         for earlier in range(later):

@@ -1,4 +1,4 @@
-"""One parser for each type of value in the file: JSON value in, ours out, `UsageError` with complaint and mend.
+"""One parser for each type of value in the file: JSON value in, ours out, `UsageError` says what to mend.
 
 The caller puts file, node and key before the message. Paths stay as written here; `nodes.py` resolves them.
 """

@@ -22,6 +22,7 @@ from raftctl.host.loop import READ, Loop
 
 GRACE_NS = 2_000_000_000
 _GROUP_LOOK_NS = 20_000_000
+_KILL_LASTS_NS = 500_000_000
 _UNKILLABLE_NS = 5_000_000_000
 _CHUNK = 4096
 _LINE_LIMIT = 4096
@@ -217,8 +218,6 @@ class HookProcess:
         self._kill_at = self._loop.now()
         self._signal(signal.SIGKILL)
         self._after(_UNKILLABLE_NS, self._complain)
-        if self._exited:
-            self._finish()
 
     def reap(self) -> None:
         """Look whether the process has ended (SIGCHLD); asks for no other process."""
@@ -237,8 +236,9 @@ class HookProcess:
             return
         if not self._group_lives():
             self._finish()
-        elif self._loop.now() >= self._kill_at:
-            self.kill(self._why)
+        elif self._loop.now() >= self._kill_at + _KILL_LASTS_NS:
+            self._on_line(f"process group {self.pid} has members left after KILL (zombies that nobody reaps?)")
+            self._finish()
         else:
             self._after(_GROUP_LOOK_NS, self._wait_for_group)
 

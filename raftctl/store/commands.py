@@ -62,9 +62,7 @@ def check_value(value: bytes) -> None:
 
 
 def encode_put(key: bytes, value: bytes, if_revision: Optional[int] = None) -> bytes:
-    """Return the body of a put. Key and value were checked by the caller, `if_revision` is 0 to 2^64 - 1 or
-    None.
-    """
+    """Return the body of a put. The caller checked key and value; `if_revision` is None or below 2^64."""
     require(len(value) <= VALUE_LIMIT, "a value over the limit", len(value))
     return _encode_key(PUT, key, if_revision) + value
 

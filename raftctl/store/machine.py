@@ -20,9 +20,7 @@ _ITEM = struct.Struct("!QII")
 
 
 class Result(NamedTuple):
-    """`revision`: of the change if `ok`, else the one that the key has now (0: it is absent). `code` None if
-    `ok`.
-    """
+    """`revision`: of the change if `ok`, else that of the key now (0: absent). `code` None if `ok`."""
 
     ok: bool
     revision: int
@@ -30,9 +28,7 @@ class Result(NamedTuple):
 
 
 class Store:
-    """The store as of the entry `applied`. A key's revision is the index of the entry that last changed
-    it.
-    """
+    """The store as of entry `applied`. A key's revision is the index of the entry that changed it last."""
 
     def __init__(self) -> None:
         self._items: Dict[bytes, Tuple[bytes, int]] = {}
@@ -80,8 +76,7 @@ class Store:
         return self._items.get(key)
 
     def digest(self) -> str:
-        """Return 64 hex digits that are equal for two stores with equal keys, values and revisions (pitfall
-        2.4).
+        """Return 64 hex digits, equal for equal keys, values and revisions (pitfall 2.4).
 
         Read off the state itself, not kept beside it, so that altered memory shows. Walks the whole store:
         for comparisons at agreed indexes, not for each entry.

@@ -1,6 +1,4 @@
-"""A command port that answers what a test tells it, for tests of the command line. Bound to port 0 of
-127.0.0.1.
-"""
+"""A command port that answers what a test tells it. Bound to port 0 of 127.0.0.1."""
 
 from __future__ import annotations
 
@@ -10,12 +8,10 @@ import threading
 
 
 class FakeDaemon:
-    """`answers` maps an action to a reply, or to a list of replies given one after the other (the last one
-    stays).
+    """`answers` maps an action to a reply, or to a list of replies, of which the last one stays.
 
     A reply without "ok" is a success; {"code": …} an error; None closes the connection unanswered.
-    `requests`
-    is what came in. Use as a context manager.
+    `requests` is what came in. Use as a context manager.
     """
 
     def __init__(self, **answers):

@@ -156,8 +156,8 @@ def test_pitfall_11_3_root_refuses_a_script_that_others_can_write(tmp_path, scri
     script.chmod(0o777)
     path = config(tmp_path, events={"leader": "leader.sh"})
     assert refused(path, capfd) == (
-        f'{path}: "events": "leader": {script}: root does not run it: {script} can be written by others (mode 0777); '
-        "chown it to root and chmod go-w it"
+        f'{path}: "events": "leader": {script}: root does not run it: {script} can be written by others '
+        "(mode 0777); chown it to root and chmod go-w it"
     )
 
 
@@ -172,10 +172,11 @@ def test_what_looks_like_a_mistake_is_a_warning(tmp_path, capfd, monkeypatch):
     path = config(tmp_path, **add)
     assert check.run(options(path)) == 0
     assert capfd.readouterr().err.splitlines() == [
-        f'raftctl: {path}: warning: "logFile": {tmp_path}/$HOME/n.log holds a "$"; nothing is substituted in it',
+        (f'raftctl: {path}: warning: "logFile": {tmp_path}/$HOME/n.log holds a "$"; '
+        "nothing is substituted in it"),
         f'raftctl: {path}: warning: h1: "insecure": every host that reaches it can change its data',
         (
-            f"raftctl: {path}: warning: h1: h1 is 127.0.1.1 on this host (/etc/hosts), where no peer reaches it; "
-            'write "listen": "0.0.0.0", or the IP'
+            f"raftctl: {path}: warning: h1: h1 is 127.0.1.1 on this host (/etc/hosts), where no peer "
+            'reaches it; write "listen": "0.0.0.0", or the IP'
         ),
     ]

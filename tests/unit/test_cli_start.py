@@ -1,6 +1,4 @@
-"""`start`, `start --local` and the hidden `node`, with a guardian and a daemon that only note what they are
-given.
-"""
+"""`start`, `start --local` and the hidden `node`, with a guardian that only notes what it is given."""
 
 from __future__ import annotations
 
@@ -119,26 +117,10 @@ def test_the_hidden_command_hands_its_descriptors_to_the_daemon(config, monkeypa
     monkeypatch.setattr(
         child, "daemon", SimpleNamespace(run=lambda *arguments: calls.append(arguments) or 74)
     )
-    assert (
-        main(
-            [
-                "--join",
-                "tcp://h9:1",
-                "-c",
-                config,
-                "node",
-                "--node",
-                "tcp://127.0.0.1:8090",
-                "--tether-fd",
-                "5",
-                "--board-fd",
-                "6",
-            ]
-        )
-        == 74
-    )
+    words = f"--join tcp://h9:1 -c {config} node --node tcp://127.0.0.1:8090 --tether-fd 5 --board-fd 6"
+    assert main(words.split()) == 74
     ((node, tether_fd, board_fd),) = calls
-    assert (node.name, str(node.join), path, tether_fd, board_fd) == ("b", "tcp://h9:1", config, 5, 6)
+    assert (node.name, str(node.join), tether_fd, board_fd) == ("b", "tcp://h9:1", 5, 6)
 
 
 @pytest.mark.parametrize("count", range(1, 8))

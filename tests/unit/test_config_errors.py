@@ -485,8 +485,8 @@ MALFORMED = [
         "no secret, listen",
         one(listen="0.0.0.0"),
         (
-            f'"listen": 0.0.0.0 can be reached by other hosts, and there is no secret; make one, the same on '
-            f'all hosts: {MAKE}; '
+            f'"listen": 0.0.0.0 can be reached by other hosts, and there is no secret; make one, the '
+            f'same on all hosts: {MAKE}; '
             'or set "insecure": true'
         ),
     ),
@@ -494,8 +494,8 @@ MALFORMED = [
         "no secret, command port",
         one(command_port=1, command_host="::"),
         (
-            f'"command_host": :: can be reached by other hosts, and there is no secret; make one, the same on '
-            f'all hosts: {MAKE}; '
+            f'"command_host": :: can be reached by other hosts, and there is no secret; make one, the '
+            f'same on all hosts: {MAKE}; '
             'or set "insecure": true'
         ),
     ),
@@ -503,9 +503,8 @@ MALFORMED = [
         "a name like loopback",
         {"address": "tcp://127.example.com:8089"},
         (
-            f'"address": 127.example.com can be reached by other hosts, and there is no secret; make one, the '
-            f'same on all hosts: '
-            f'{MAKE}; or set "insecure": true'
+            f'"address": 127.example.com can be reached by other hosts, and there is no secret; make one, '
+            f'the same on all hosts: {MAKE}; or set "insecure": true'
         ),
     ),
     (

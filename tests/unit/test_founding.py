@@ -1,6 +1,4 @@
-"""Founding and holding (design §6): single decisions first, then three simulated nodes in all orders with
-crashes.
-"""
+"""Founding and holding (design §6): single decisions, then three simulated nodes with crashes."""
 
 from __future__ import annotations
 

@@ -226,6 +226,17 @@ def test_without_a_file_lines_go_to_standard_error(capfd):
     assert LINE.match(capfd.readouterr().err.rstrip("\n")).group(1) == "INFO hello"
 
 
+def test_a_named_logger_is_a_target_of_its_own(opened, tmp_path):
+    made, path = opened
+    other = logs.setup("tcp://h2:8089", str(tmp_path / "other"), "info", logger="raftctl.of.h2")
+    logging.getLogger("raftctl.of.h2").info("there")
+    log.info("here")
+    other.close()
+    made.flush()
+    assert texts(path) == ["INFO here"]
+    assert (tmp_path / "other").read_text().endswith("[tcp://h2:8089] INFO there\n")
+
+
 def test_closing_gives_the_root_logger_back_and_leaves_no_thread_and_no_descriptor(tmp_path):
     def now():
         root = logging.getLogger()
