@@ -112,7 +112,7 @@ class Turn:
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
         self._stopping = False
-        self._resigned = False
+        self._applied = 0
         self._reason = "starting"
         self._become_holder()
 
@@ -172,7 +172,6 @@ class Turn:
 
     def resign(self, now: Instant) -> None:
         """The outgoing work has ended: RELEASE (P4)."""
-        self._resigned = True
         self.core.step(now, inputs.Resigned())
 
     # --- the end of a turn
@@ -199,6 +198,7 @@ class Turn:
             self.serving.refused(refusal)
         for entry in ready.committed:
             self.serving.applied(entry)
+            self._applied = entry.index
         for token, index in ready.reads:
             self.serving.confirmed(token, index)
         self.serving.leader_is(now, ready.view, self._leader_address(ready.view))
@@ -233,7 +233,7 @@ class Turn:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
-        return Shown(view, self._store.applied, self.cluster_id, self._leader_address(view), waiting,
+        return Shown(view, self._applied, self.cluster_id, self._leader_address(view), waiting,
                      self._stopping, self.core.durable, self._is_fresh, self._reason)
 
     # --- frames

@@ -208,7 +208,6 @@ def test_commands_of_cron_jobs_import_nothing_slow():
         "raftctl.host",
         "raftctl.disk",
         "raftctl.raft",
-        "hmac",
     }
     done = python(
         "-I",

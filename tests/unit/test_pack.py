@@ -27,6 +27,13 @@ def run(*command, cwd, path="", **settings):
                           stderr=subprocess.PIPE, timeout=60, check=False, **settings)
 
 
+def copy_folder(source, target):
+    """Copy it; an empty folder, which no clone has, is one that is not there."""
+    target.mkdir(parents=True)
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+
+
 def pythons():
     """Return the other Pythons of this machine by version."""
     found = {}
@@ -87,9 +94,9 @@ def test_the_packed_file_packs_itself(packed, tmp_path):
 
 def test_an_installation_packs_the_same_bytes(packed, tmp_path):
     site = tmp_path / "site"
-    shutil.copytree(TOP / "raftctl", site / "raftctl", ignore=shutil.ignore_patterns("__pycache__"))
+    copy_folder(TOP / "raftctl", site / "raftctl")
     for folder in ("units", "man"):
-        shutil.copytree(TOP / folder, site / "raftctl" / folder)
+        copy_folder(TOP / folder, site / "raftctl" / folder)
     (site / "units").mkdir()
     (site / "units/stranger.service").write_text("not ours: beside the package lies what others installed")
     information = site / "raftctl-0.1.0.dist-info"
@@ -103,7 +110,7 @@ def test_an_installation_packs_the_same_bytes(packed, tmp_path):
 
 def test_what_lies_about_in_a_checkout_is_not_packed(packed, tmp_path):
     for name in ("raftctl", "units", "man"):
-        shutil.copytree(TOP / name, tmp_path / name)
+        copy_folder(TOP / name, tmp_path / name)
     for name in ("raftctl.py", "LICENSE"):
         shutil.copy(TOP / name, tmp_path / name)
     for name in ("raftctl/notes.txt", "raftctl/.hidden.py", "raftctl/base/errors.py~", "units/node.service.orig",
