@@ -124,7 +124,7 @@ class Turn:
         self._reached[text] = Reached(generation, hello)
         if self._founding:
             self._founding.link_up(now.boot, text, _facts(hello))
-        if not hello.cluster_id and hello.fresh and self.core.view().configuration.find(hello.instance):
+        if self._must_welcome(hello):
             self._welcome(text)
         self.core.step(now, inputs.LinkUp(hello.instance, generation))
         self.serving.retry(now)
@@ -138,6 +138,11 @@ class Turn:
             self.serving.link_down(text)
         if self._founding:
             self._founding.link_down(text, reason)
+
+    def heard(self, now: Instant, hello: Hello) -> None:
+        """A node dialled us and shook hands."""
+        if self._founding:
+            self._founding.heard(now.boot, hello.address, _facts(hello))
 
     def frame(self, now: Instant, hello: Hello, kind: int, body: bytes) -> None:
         """A frame of an accepted connection. `PeerFault` where it is malformed: its sender is to blame, not we."""
@@ -301,6 +306,13 @@ class Turn:
     def _forward(self, address: str, body: bytes) -> bool:
         return address in self._reached and self.ports.send(self._address(address), handshake.FORWARD, body, False)
 
+    def _must_welcome(self, hello: Hello) -> bool:
+        """Is it a learner that knows no cluster yet? A founder is given FOUND instead, by the `Holder`."""
+        if hello.cluster_id or not hello.fresh or not self.core.view().configuration.find(hello.instance):
+            return False
+        entry = self.core.founding_entry
+        return entry is not None and configurations.decode(entry.body).find(hello.instance) is None
+
     def _welcome(self, address: str) -> None:
         self.ports.send(self._address(address), handshake.WELCOME, self.cluster_id.encode("ascii"), True)
 
@@ -328,7 +340,7 @@ class Turn:
         self.core.step(now, inputs.ChangeAsked(0, wanted))
         for member in self.core.view().configuration.members:
             found = self._reached.get(member.address)
-            if found and found.hello.instance == member.instance and not found.hello.cluster_id:
+            if found and found.hello.instance == member.instance and self._must_welcome(found.hello):
                 self._welcome(member.address)      # before the first append, on the same connection
 
     def _become_holder(self) -> None:
@@ -384,7 +396,8 @@ class Turn:
                 "connected": member.instance == self.identity.instance
                 or bool(found and found.hello.instance == member.instance),
                 "lastContactMs": now.since(last) // 1_000_000 if last else None,
-                "matchIndex": progress.match_index if progress else None,
+                "matchIndex": self.core.durable[1].index if member.instance == self.identity.instance
+                else progress.match_index if progress else None,
             })
         return rows
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from raftctl.base.errors import DONE, FAULT
@@ -22,8 +23,10 @@ from raftctl.host.notify import notify
 Observer = Callable[[NodeConfig, Dict[str, Any]], None]
 
 _LABEL = "guardian"
+_STANDARD_INPUT = 0
 # Dotted names would make one target the parent of another.
 _LOGGER = "guardian {}"
+_LOGS_CLOSE_S = 2.0
 _NOTIFY_AGAIN_NS = 1_000_000_000
 
 
@@ -32,7 +35,8 @@ def run(loaded: Loaded, nodes: Sequence[NodeConfig], *, observer: Optional[Obser
 
     `program` is the argv that starts raftctl again; `-c FILE node …` is appended. `observer` gets each message of a
     node's tether after it was taken in, and `{"kind": "ended", "status": n}` for each end of a node process; it must
-    not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens the log files anew. Raises
+    not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens the log files anew
+    (and stops, where it says that the terminal is gone). Raises
     `UsageError` before anything was started when a log file can't be opened.
     """
     logs: List[Logs] = []
@@ -41,8 +45,9 @@ def run(loaded: Loaded, nodes: Sequence[NodeConfig], *, observer: Optional[Obser
         logs += [setup(str(node.address), node.log_file, node.log_level, _name(node)) for node in nodes]
         return Guardian(loaded, nodes, observer or (lambda node, message: None), program, logs).run()
     finally:
+        end_s = time.monotonic() + _LOGS_CLOSE_S
         for target in logs:
-            target.close()
+            target.close(max(0.0, end_s - time.monotonic()))
 
 
 def _name(node: NodeConfig) -> str:
@@ -64,6 +69,7 @@ class Guardian:
         self._said_ready = False
         self._said_status = ""
         self._exit_status = DONE
+        self._had_terminal = os.isatty(_STANDARD_INPUT)
 
     def run(self) -> int:
         """Turn until nothing is left to guard. A fault of ours ends all nodes by KILL and returns 70."""
@@ -102,7 +108,11 @@ class Guardian:
         for keeper in self._keepers:
             keeper.stop()
 
-    def _reopen(self, number: int) -> None:
+    def _hang_up(self, number: int) -> None:
+        # A terminal that is gone is none any more; `start` in it ends with it, a service only gets `kill -HUP`.
+        if self._had_terminal and not os.isatty(_STANDARD_INPUT):
+            self._stop(number)
+            return
         for target in self._logs:
             target.reopen()
 
@@ -140,5 +150,5 @@ _ON_SIGNAL: Dict[int, Callable[[Guardian, int], None]] = {
     signal.SIGCHLD: Guardian._reap,
     signal.SIGTERM: Guardian._stop,
     signal.SIGINT: Guardian._stop,
-    signal.SIGHUP: Guardian._reopen,
+    signal.SIGHUP: Guardian._hang_up,
 }

@@ -66,7 +66,6 @@ class Lane:
     def attach(self, board: Board) -> None:
         """A process of the node has begun, with this board."""
         self._board = board
-        self._facts = Facts()
 
     def tell_state(self, message: Dict[str, Any]) -> None:
         """The node says what it is (`state` of the tether)."""

@@ -36,7 +36,7 @@ from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
 from raftctl.node.inbox import Inbox
-from raftctl.node.loop import Call, Done, Loop
+from raftctl.node.loop import Call, Done, Heard, Loop
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.status import Status
@@ -166,7 +166,9 @@ class Daemon:
             self._inbox.post(frame)
 
     def _accepted(self, hello: Hello) -> None:
-        self._links.nudge(parse(hello.address))
+        if hello.role == handshake.PEER:
+            self._links.nudge(parse(hello.address))
+            self._inbox.post(Heard(hello))
 
     # --- the life of the process
 

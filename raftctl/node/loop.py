@@ -12,6 +12,7 @@ from typing import Any, Callable, NamedTuple
 from raftctl.base import clock
 from raftctl.base.errors import NoLeader, PeerFault
 from raftctl.base.instants import Instant
+from raftctl.cluster.handshake import Hello
 from raftctl.cluster.serving import Ask
 from raftctl.cluster.turn import Turn
 from raftctl.net.links import FrameIn, LinkDown, LinkUp
@@ -32,6 +33,12 @@ class Done(NamedTuple):
 
 class Ring(NamedTuple):
     """The alarm went off."""
+
+
+class Heard(NamedTuple):
+    """A peer dialled this node and shook hands."""
+
+    hello: Hello
 
 
 class Expired(NamedTuple):
@@ -90,6 +97,7 @@ _STEPS = {
     LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason),
     FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
     Done: lambda turn, now, item: turn.persisted(now, item.number),
+    Heard: lambda turn, now, item: turn.heard(now, item.hello),
     Ring: lambda turn, now, item: None,
     Ask: lambda turn, now, item: turn.ask(now, item),
     Expired: lambda turn, now, item: turn.serving.expire(item.token),

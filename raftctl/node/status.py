@@ -98,9 +98,11 @@ class Status:
         """Return what `status --json` prints: the state, a row a member, and what is wrong where something is."""
         rows = self._call(lambda turn, now: turn.members(now), timeout_s)
         links = self._links()
+        hosts = [parse(row["address"]).host for row in rows]
         for row in rows:
             link = links.get(parse(row["address"]))
-            row["name"] = parse(row["address"]).host
+            address = parse(row["address"])
+            row["name"] = f"{address.host}:{address.port}" if hosts.count(address.host) > 1 else address.host
             row["problem"] = link.problem if link and not row["connected"] else None
         voters = [row for row in rows if row["role"] == "voter"]
         reachable = sum(1 for row in voters if row["connected"])

@@ -48,6 +48,15 @@ def raftctl(*words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]"
     return subprocess.run([*PROGRAM, *words], capture_output=True, timeout=PATIENCE_S, check=False, **options)
 
 
+def has_ended(pid: int) -> bool:
+    """Has the process ended? (An orphan may stay a zombie until its new parent looks.)"""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
 class Host:
     """One `raftctl start` with a configuration of its own: the guardian, its node, and their folder."""
 

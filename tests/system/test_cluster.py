@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import random
 import stat
 import threading
 
 import pytest
-from cluster import Cluster, Host, free_ports, raftctl, wait_for
+from cluster import Cluster, Host, free_ports, has_ended, raftctl, wait_for
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -113,7 +112,7 @@ def test_sigterm_stops_all_in_order_and_leaves_exit_status_0(tmp_path):
         leader = cluster.start().leader()
         pid = leader.node_pid
         assert leader.stop() == 0
-        assert not os.path.exists(f"/proc/{pid}")
+        assert has_ended(pid)
         cluster.leader()
 
 
@@ -136,7 +135,7 @@ def test_a_node_ends_when_its_guardian_is_gone(tmp_path):
         host.guardian.kill()
         host.guardian.wait()
         host.guardian = None
-        wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the node's end")
+        wait_for(lambda: has_ended(pid), "the node's end")
 
 
 def test_3_12_join_from_a_node_without_a_list_returns_when_it_votes(tmp_path):

@@ -175,7 +175,7 @@ def test_a_unit_knows_what_it_was_written_for(tmp_path):
 
 
 @pytest.mark.parametrize("content, folder", [
-    (SINGLE, "plain"), (CLUSTER, "plain"), ({**SINGLE, "user": "nobody"}, "plain"), (SINGLE, 'odd "$%n\\ it\'s'),
+    (SINGLE, "plain"), (CLUSTER, "plain"), ({**SINGLE, "user": "daemon"}, "plain"), (SINGLE, 'odd "$%n\\ it\'s'),
 ])
 def test_systemd_finds_nothing_wrong_with_a_unit(content, folder, tmp_path):
     if shutil.which("systemd-analyze") is None:
