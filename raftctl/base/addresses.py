@@ -20,15 +20,6 @@ class Address(NamedTuple):
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"tcp://{host}:{self.port}"
 
-    @property
-    def is_wildcard(self) -> bool:
-        return self.host in ("0.0.0.0", "::", "*")
-
-    @property
-    def is_loopback(self) -> bool:
-        """Is it a name or literal of the loopback network, as written? (No look-up: a name stays a name.)"""
-        return self.host == "localhost" or self.host == "::1" or self.host.startswith("127.")
-
 
 def parse(text: str) -> Address:
     """Return the address written as `tcp://host:port`; raise `UsageError` that says what is wrong with it."""

@@ -16,8 +16,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.base import durations
 from raftctl.base.errors import DONE, UsageError
+from raftctl.base.hosts import is_loopback, packed
 from raftctl.cli import output
-from raftctl.config import values
 from raftctl.config.load import load, pick
 from raftctl.config.model import Hook, Loaded, NodeConfig
 from raftctl.config.places import command_socket
@@ -118,7 +118,7 @@ def warnings(node: NodeConfig) -> List[str]:
             found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
     if node.insecure and not node.secrets:
         found.append(f'{node.name}: "insecure": every host that reaches it can change its data')
-    if any(not values.is_loopback(one.host) for one in node.cluster_nodes):
+    if any(not is_loopback(one.host) for one in node.cluster_nodes):
         inner = _loopback_of(node.listen_host)
         if inner is not None:
             found.append(
@@ -130,13 +130,13 @@ def warnings(node: NodeConfig) -> List[str]:
 
 def _loopback_of(host: str) -> Optional[str]:
     """Return the loopback address that the name `host` means here, None if it means another."""
-    if values.packed(host) is not None or host == "*":
+    if packed(host) is not None or host == "*":
         return None
     try:
         found = [place[4][0] for place in socket.getaddrinfo(host, 0, type=socket.SOCK_STREAM)]
     except (OSError, UnicodeError):
         return None
-    return str(found[0]) if all(values.is_loopback(str(one)) for one in found) else None
+    return str(found[0]) if all(is_loopback(str(one)) for one in found) else None
 
 
 def _as_text(loaded: Loaded, nodes: Tuple[NodeConfig, ...], scripts: List[List[Script]]) -> List[str]:

@@ -1,12 +1,12 @@
 """One turn of a node over ports: inputs in, then `finish` carries out what core, founding and requests want.
 
-The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled, which frames go
-where, and what the outside may read (`Shown`); decisions are the core's, the founding's and the joining's.
+The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled and which frames
+go where; decisions are the core's, the founding's and the joining's.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from raftctl.base.addresses import Address, parse
 from raftctl.base.errors import PeerFault
@@ -15,82 +15,19 @@ from raftctl.cluster import handshake
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.joining import Joining, Reached, read_join
+from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.raft import configuration as configurations
 from raftctl.raft import inputs
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message, encode_message
-from raftctl.raft.inputs import FOLLOWER, LEADER, Decision, Timing, View
+from raftctl.raft.inputs import LEADER, Decision, Timing, View
 from raftctl.raft.messages import Release
 from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
 URGENT_BYTES = 512
-
-
-class Identity(NamedTuple):
-    """What this process is: `incarnation` and `start_id` as in P7, `listed` the configuration file's list."""
-
-    address: str
-    instance: str
-    incarnation: int
-    start_id: str
-    listed: Tuple[str, ...]
-
-
-class Shown(NamedTuple):
-    """What other threads read of the node, swapped whole. `state` is what held at the end of the last turn."""
-
-    view: View
-    applied: int
-    cluster_id: str
-    leader_address: Optional[str]
-    waiting_for: str
-    stopping: bool
-    durable: Tuple[int, Any]
-    fresh: bool
-    reason: str
-
-    def state(self, now: Instant, own: str) -> str:
-        """Return the state that users see (design §3) at this instant; LEADER ends with the lease, not with a turn."""
-        view = self.view
-        member = view.configuration.find(own)
-        if member is None:
-            return "UNINITIALIZED"
-        if not member.voter:
-            return "LEARNER"
-        if view.role == LEADER:
-            return "LEADER" if now.within(view.lease_end) and not self.stopping else "CANDIDATE"
-        return "FOLLOWER" if view.role == FOLLOWER else "CANDIDATE"
-
-
-class Ports:
-    """What a turn needs done; `node/` and the simulator implement it. Nothing here may block."""
-
-    def submit(self, write: Any) -> None:
-        """Make a write durable and then call `Turn.persisted` with its number."""
-        raise NotImplementedError
-
-    def adopt_cluster(self, cluster_id: str) -> None:
-        """Make the cluster id durable before returning (once in the life of a directory)."""
-        raise NotImplementedError
-
-    def send(self, address: Address, kind: int, body: bytes, urgent: bool) -> bool:
-        raise NotImplementedError
-
-    def dial(self, addresses: Tuple[Address, ...]) -> None:
-        raise NotImplementedError
-
-    def answer(self, ask: Ask, answer: Any) -> None:
-        raise NotImplementedError
-
-    def show_lease(self, view: View) -> None:
-        """Publish who leads in which term until when; called before any word of that term leaves (P4)."""
-        raise NotImplementedError
-
-    def show(self, shown: Shown, decisions: Tuple[Decision, ...]) -> None:
-        raise NotImplementedError
 
 
 class Turn:

@@ -8,6 +8,7 @@ from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
 from raftctl.base import durations
 from raftctl.base.addresses import Address
 from raftctl.base.errors import UsageError
+from raftctl.base.hosts import is_loopback, is_wildcard
 from raftctl.config import keys, places, secrets, values
 from raftctl.config.model import Hook, NodeConfig
 from raftctl.config.own import CanBind, own_address
@@ -107,8 +108,8 @@ def _cluster_nodes(fields: Fields, address: Address) -> Tuple[Address, ...]:
 
 def refuse_mixed_loopback(what: str, listed: Sequence[Address]) -> None:
     """localhost means another host on each host: beside other hosts it is always a mistake."""
-    inner = [one for one in listed if values.is_loopback(one.host)]
-    outer = [one for one in listed if not values.is_loopback(one.host)]
+    inner = [one for one in listed if is_loopback(one.host)]
+    outer = [one for one in listed if not is_loopback(one.host)]
     if inner and outer:
         raise UsageError(
             f"{what} names {inner[0]} beside {outer[0]}, whose host can't reach that; "
@@ -127,7 +128,7 @@ def _join(fields: Fields, address: Address) -> Optional[Address]:
         )
     if join == address:
         raise UsageError(f'"join": {join} is this node itself; write the address of a member')
-    if values.is_loopback(address.host) and not values.is_loopback(join.host):
+    if is_loopback(address.host) and not is_loopback(join.host):
         refuse_mixed_loopback('"join" with "address"', (address, join))
     return join
 
@@ -177,9 +178,9 @@ def overlap(one: str, other: str) -> bool:
     """Could listeners on these two hosts want the same socket?"""
     return (
         one == other
-        or values.is_wildcard(one)
-        or values.is_wildcard(other)
-        or (values.is_loopback(one) and values.is_loopback(other))
+        or is_wildcard(one)
+        or is_wildcard(other)
+        or (is_loopback(one) and is_loopback(other))
     )
 
 
@@ -196,7 +197,7 @@ def _refuse_open_listeners(node: NodeConfig, around: Surroundings) -> None:
     if node.command_port is not None:
         listeners.append(("command_host", node.command_host))
     for key, host in listeners:
-        if not values.is_loopback(host):
+        if not is_loopback(host):
             make = secrets.how_to_make(os.path.join(around.directory, "secret"))
             raise UsageError(
                 f'"{key}": {host} can be reached by other hosts, and there is no secret; make one, '

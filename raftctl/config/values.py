@@ -6,12 +6,12 @@ The caller puts file, node and key before the message. Paths stay as written her
 from __future__ import annotations
 
 import re
-import socket
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, Tuple
 
 from raftctl.base import addresses, durations
 from raftctl.base.addresses import Address
 from raftctl.base.errors import UsageError
+from raftctl.base.hosts import is_wildcard, packed
 from raftctl.config.spelling import nearest, shown
 
 NODES_LIMIT = 7
@@ -28,31 +28,6 @@ def text(value: Any, example: str) -> str:
     if not value.strip():
         raise UsageError(f"{shown(value)} is empty; write {example}, or leave the key out")
     return value
-
-
-def packed(host: str) -> Optional[bytes]:
-    """Return the bytes of an IP address literal, also in the short forms of the resolver; None for a name."""
-    try:
-        return socket.inet_pton(socket.AF_INET6, host.partition("%")[0])
-    except (OSError, ValueError):
-        pass
-    try:
-        return socket.inet_aton(host)
-    except (OSError, ValueError):
-        return None
-
-
-def is_wildcard(host: str) -> bool:
-    literal = packed(host)
-    return host == "*" or (literal is not None and not any(literal))
-
-
-def is_loopback(host: str) -> bool:
-    """Can only this host reach a listener bound to `host`? Other names than localhost do not count (P8)."""
-    literal = packed(host)
-    if literal is None:
-        return host.lower() in ("localhost", "localhost.")
-    return literal == b"\0" * 15 + b"\x01" or (len(literal) == 4 and literal[0] == 127)
 
 
 def host(value: Any) -> str:

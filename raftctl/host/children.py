@@ -93,7 +93,9 @@ def node_argv(program: Sequence[str], config: Optional[str], address: str, tethe
 class Child:
     """One node process with its tether and board. Guardian's thread."""
 
-    def __init__(self, program: Sequence[str], config: Optional[str], address: str, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self, program: Sequence[str], config: Optional[str], address: str, environ: Mapping[str, str]
+    ) -> None:
         """Start it; raise `OSError` where that fails. It inherits its own two descriptors and standard error only."""
         self.board = Board.create()
         self.tether, theirs = socket.socketpair()

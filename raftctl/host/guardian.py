@@ -30,14 +30,15 @@ _LOGS_CLOSE_S = 2.0
 _NOTIFY_AGAIN_NS = 1_000_000_000
 
 
-def run(loaded: Loaded, nodes: Sequence[NodeConfig], *, observer: Optional[Observer] = None, program: Sequence[str]) -> int:
+def run(
+    loaded: Loaded, nodes: Sequence[NodeConfig], *, observer: Optional[Observer] = None, program: Sequence[str]
+) -> int:
     """Guard `nodes` until all are stopped or given up; return the exit status of `start` (design §8). Main thread.
 
     `program` is the argv that starts raftctl again; `-c FILE node …` is appended. `observer` gets each message of a
     node's tether after it was taken in, and `{"kind": "ended", "status": n}` for each end of a node process; it must
-    not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens the log files anew
-    (and stops, where it says that the terminal is gone). Raises
-    `UsageError` before anything was started when a log file can't be opened.
+    not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens the log files anew, or stops
+    where the terminal is gone. Raises `UsageError` before anything was started when a log file can't be opened.
     """
     logs: List[Logs] = []
     try:

@@ -173,7 +173,9 @@ class HookProcess:
         self._over = False
         self.output: Optional[Output] = None
 
-    def start(self, argv: Sequence[str], environment: Mapping[str, str], told: Mapping[str, Any], timeout_ns: int) -> None:
+    def start(
+        self, argv: Sequence[str], environment: Mapping[str, str], told: Mapping[str, Any], timeout_ns: int
+    ) -> None:
         """Start the process in a session of its own; raise `OSError` where that fails.
 
         Standard input is a file in memory, not a pipe: it needs nobody who writes it.
@@ -261,7 +263,7 @@ class HookProcess:
             self._on_line(f"may not send signal {number} to process group {self.pid}")
 
     def _complain(self) -> None:
-        self._on_line(f"process {self.pid} does not end after KILL (does it wait for a disk or a network file system?)")
+        self._on_line(f"process {self.pid} does not end after KILL (waits for a disk or a network file system?)")
 
     def _after(self, span_ns: int, callback: Callable[[], None]) -> None:
         self._timers.append(self._loop.after(span_ns, callback))

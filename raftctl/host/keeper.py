@@ -225,7 +225,8 @@ class Keeper:
         leaves = self._stop_asked or what == children.GIVE_UP
         self._move(children.LEFT if leaves else children.DIED)
         if not leaves:
-            self._start_later(0 if what == children.AT_ONCE else self._backoff.next_ns(self._loop.now() - self._spawned_at))
+            up_ns = self._loop.now() - self._spawned_at
+            self._start_later(0 if what == children.AT_ONCE else self._backoff.next_ns(up_ns))
         self._lane.detach(self.status_text)
         if leaves:
             self._leave()

@@ -1,4 +1,4 @@
-"""Becomes a hook: looks at the script, refuses it or executes it. Runs in the hook's own process, never in the guardian.
+"""Becomes a hook: looks at the script, refuses it or executes it. In the hook's own process, never in the guardian.
 
 A look at a script can hang with its file system (a dead NFS server), so the guardian must not take one. It starts
 `python -I -S -c <this source> …`, hence no import of ours here, and few at all. Arguments: interpreter for `.py`,

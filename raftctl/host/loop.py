@@ -56,7 +56,7 @@ class Loop:
         return time.monotonic_ns()
 
     def watch(self, source: Any, events: int, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `source` (a descriptor, or an object with one) is ready; replaces a former watch."""
+        """Call `callback` whenever `source` (a descriptor or an object with one) is ready; replaces a former watch."""
         if self.is_watched(source):
             self._selector.modify(source, events, callback)
         else:
@@ -80,7 +80,7 @@ class Loop:
         return self.at(self.now() + span_ns, callback)
 
     def catch(self, numbers: Iterable[int]) -> None:
-        """Hand these signals to `on_signal`, one call for each that came (those of a kind may be merged) until `close`."""
+        """Hand these signals to `on_signal` until `close`, a call for each that came (some of a kind may be merged)."""
         self._former_wakeup = signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         for number in numbers:
             self._former[number] = signal.signal(number, self._note)

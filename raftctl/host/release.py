@@ -88,9 +88,9 @@ class Releasing:
             greeting = own._replace(expected_address=endpoint.address)
             for ip in endpoint.ips:
                 shake = Handshake(True, greeting, secrets, _judge)
-                self._couriers.append(_Courier(loop, shake, body, endpoint.address, self._end_one))
-        for courier, (ip, port) in zip(self._couriers, ((ip, e.port) for e in endpoints for ip in e.ips)):
-            courier.dial(ip, port)
+                courier = _Courier(loop, shake, body, endpoint.address, self._end_one)
+                self._couriers.append(courier)
+                courier.dial(ip, endpoint.port)
         self._timer = loop.after(DEADLINE_NS if self._couriers else 0, self.end)
 
     def _end_one(self, courier: _Courier, problem: str) -> None:

@@ -86,7 +86,7 @@ class CommandClient:
 
 def command_mac(secret: bytes, nonce: str) -> str:
     """Return what proves `secret` to the command listener that drew `nonce`: HMAC-SHA-256 in hex digits."""
-    import hmac     # 2.7 ms that a `state` by the unix socket need not pay
+    import hmac  # 2.7 ms that a `state` by the unix socket need not pay
 
     return hmac.digest(secret, _SCOPE + nonce.encode(), "sha256").hex()
 

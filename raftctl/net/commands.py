@@ -20,8 +20,8 @@ import struct
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from raftctl.base.addresses import Address
 from raftctl.base.errors import RaftctlError, UsageError
+from raftctl.base.hosts import is_loopback
 from raftctl.base.objects import parse_object
 from raftctl.net.client import command_mac
 from raftctl.net.error_codes import CommandError, from_error
@@ -65,7 +65,7 @@ class CommandListener:
         self._servers: List[Server] = []
         self.port: Optional[int] = None
         if tcp is not None:
-            loopback = Address(*tcp).is_loopback
+            loopback = is_loopback(tcp[0])
             if not loopback and not secrets and not insecure:
                 raise UsageError(f"commands on {tcp[0]}:{tcp[1]} need a secret (P8): add a secretFile, "
                                  'or say "insecure": true')

@@ -7,8 +7,8 @@ import socket
 import time
 from typing import Any, Callable, List, Sequence, Tuple
 
-from raftctl.base.addresses import Address
 from raftctl.base.errors import PeerFault, UsageError
+from raftctl.base.hosts import is_loopback
 from raftctl.cluster.handshake import GUARDIAN, PING, RAFT, Hello
 from raftctl.net import frames
 from raftctl.net.auth import Established, Handshake, Judge
@@ -31,7 +31,7 @@ class PeerListener:
     def __init__(self, hosts: Sequence[str], port: int, own_hello: Callable[[str, int], Hello],
                  secrets: Tuple[bytes, ...], judge: Judge, post: Callable[[object], None], *, silence_ns: int,
                  insecure: bool = False, accepted: Callable[[Hello], None] = lambda hello: None) -> None:
-        if not secrets and not insecure and not all(Address(host, port).is_loopback for host in hosts):
+        if not secrets and not insecure and not all(is_loopback(host) for host in hosts):
             raise UsageError(f"listening on {', '.join(hosts)} needs a secret (P8): add a secretFile, "
                              'or say "insecure": true')
         self._own_hello, self._secrets, self._judge, self._post = own_hello, secrets, judge, post

@@ -24,10 +24,11 @@ from raftctl.base.logs import Logs, setup
 from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
-from raftctl.cluster.turn import Identity, Turn
+from raftctl.cluster.ports import Identity
+from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
 from raftctl.config.places import command_socket
-from raftctl.disk.directory import Directory, open_directory
+from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
 from raftctl.disk.writer import Writer
 from raftctl.net.auth import Witness

@@ -7,8 +7,8 @@ from typing import Any, Callable, Dict, Optional, Tuple
 
 from raftctl.base import clock
 from raftctl.base.addresses import Address
+from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import Answer, Ask
-from raftctl.cluster.turn import Identity, Ports, Shown
 from raftctl.disk.directory import Directory
 from raftctl.disk.writer import Writer
 from raftctl.net.links import Links

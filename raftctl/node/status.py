@@ -9,8 +9,8 @@ from typing import Any, Callable, Dict, List, Optional
 
 from raftctl.base import clock
 from raftctl.base.addresses import Address, parse
+from raftctl.cluster.ports import Identity, Shown
 from raftctl.cluster.serving import Answer
-from raftctl.cluster.turn import Identity, Shown
 from raftctl.config.model import NodeConfig
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import LinkStatus

@@ -8,11 +8,41 @@ from raftctl.base.errors import require
 from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
 from raftctl.raft import election, following, leadership, lease, membership, release, replication
-from raftctl.raft.inputs import (FOLLOWER, LEADER, Accepted, Alarm, Campaign, ChangeAsked, Founded, Input, LinkDown, LinkUp,
-                                 Persisted, Proposed, ReadAsked, Ready, Received, Resigned, Restored, Stopping, Timing,
-                                 View)
-from raftctl.raft.messages import (CONFIGURATION, Append, AppendReply, Entry, Instance, Position, PreVote, PreVoteReply, Release,
-                                   Vote, VoteReply)
+from raftctl.raft.inputs import (
+    FOLLOWER,
+    LEADER,
+    Accepted,
+    Alarm,
+    Campaign,
+    ChangeAsked,
+    Founded,
+    Input,
+    LinkDown,
+    LinkUp,
+    Persisted,
+    Proposed,
+    ReadAsked,
+    Ready,
+    Received,
+    Resigned,
+    Restored,
+    Stopping,
+    Timing,
+    View,
+)
+from raftctl.raft.messages import (
+    CONFIGURATION,
+    Append,
+    AppendReply,
+    Entry,
+    Instance,
+    Position,
+    PreVote,
+    PreVoteReply,
+    Release,
+    Vote,
+    VoteReply,
+)
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import NEVER, State
 

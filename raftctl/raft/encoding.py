@@ -11,8 +11,23 @@ from typing import Optional, Tuple
 
 from raftctl.base.errors import require
 from raftctl.raft.configuration import Malformed
-from raftctl.raft.messages import (COMMAND, CONFIGURATION, NOOP, Append, AppendReply, Entry, HardState, Instance,
-                                   Message, Position, PreVote, PreVoteReply, Release, Vote, VoteReply)
+from raftctl.raft.messages import (
+    COMMAND,
+    CONFIGURATION,
+    NOOP,
+    Append,
+    AppendReply,
+    Entry,
+    HardState,
+    Instance,
+    Message,
+    Position,
+    PreVote,
+    PreVoteReply,
+    Release,
+    Vote,
+    VoteReply,
+)
 
 _ENTRY = struct.Struct("!BQQ")
 _SIZE = struct.Struct("!I")

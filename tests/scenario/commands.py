@@ -8,7 +8,6 @@ from raftctl.raft import messages
 from raftctl.raft.configuration import Member
 from raftctl.raft.inputs import ChangeAsked, Proposed, ReadAsked, Received, Resigned, Stopping, Timing
 from raftctl.raft.messages import COMMAND, HardState, Position, Release
-
 from scenario.clock import PPM
 from scenario.invariants import log_of
 from scenario.network import Rule, Way

@@ -9,7 +9,6 @@ from raftctl.raft import configuration as configurations
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Alarm, Input, Persisted, Ready, Restored, View
 from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry, Release
-
 from scenario.clock import Clock
 from scenario.disk import Disk
 

@@ -9,7 +9,6 @@ from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Configuration, Member, configuration, encode
 from raftctl.raft.inputs import Timing
 from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry, HardState
-
 from scenario.clock import Clock
 from scenario.disk import Disk
 from scenario.invariants import Invariants

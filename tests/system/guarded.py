@@ -96,7 +96,8 @@ class Node(Talk):
         """Lock, resolve and be ready."""
         self.incarnation = incarnation
         self.tell("locked", instance="n1", incarnation=incarnation, term=0, clusterId="c" * 32)
-        self.tell("peers", endpoints=[{"address": peer.address, "ip": ["127.0.0.1"], "port": peer.port} for peer in peers])
+        self.tell("peers", endpoints=[
+            {"address": peer.address, "ip": ["127.0.0.1"], "port": peer.port} for peer in peers])
         return self.tell("ready")
 
     def publish(self, term, lease_s=600, leading=True):
@@ -156,19 +157,21 @@ class RunningHook(Talk):
 class Guarded:
     """A guardian over `count` fake nodes."""
 
-    def __init__(self, folder, count=1, events=("leader", "follower"), *, timeout_s=60, retry=0, environ=None, stderr=None,
-                 stdin=subprocess.DEVNULL, patch=""):
+    def __init__(self, folder, count=1, events=("leader", "follower"), *, timeout_s=60, retry=0,
+                 environ=None, stderr=None, stdin=subprocess.DEVNULL, patch=""):
         self.folder = folder
         self._nodes = listen(folder / "nodes.sock")
         self._hooks = listen(folder / "hooks.sock")
         script = folder / "hook.py"
         script.write_text(HOOK)
         hook = Hook((str(script), str(folder / "hooks.sock")), int(timeout_s * 1e9), retry)
-        configs = tuple(self._config(port, tuple((event, hook) for event in events)) for port in range(8001, 8001 + count))
+        hooks = tuple((event, hook) for event in events)
+        configs = tuple(self._config(port, hooks) for port in range(8001, 8001 + count))
         if stderr is not None:
             configs = tuple(config._replace(log_file=None) for config in configs)
         guardian_log = str(folder / "guardian.log") if stderr is None else None
-        self.loaded = Loaded(str(folder / "config.json"), count > 1, configs, guardian_log, "debug", "raftctl", "", None)
+        self.loaded = Loaded(str(folder / "config.json"), count > 1, configs, guardian_log, "debug", "raftctl", "",
+                             None)
         self.errors = open(folder / "stderr", "wb")
         self.process = subprocess.Popen(
             [sys.executable, "-c", GUARDIAN, patch, repr(self.loaded), str(folder / "seen"), sys.executable,

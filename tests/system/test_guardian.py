@@ -52,7 +52,8 @@ def test_an_orderly_stop_runs_follower_then_stop_then_lets_the_node_end(guarded)
     world.hook("stop(7)").end()
     node.finish()
     assert world.wait() == 0
-    assert [message["kind"] for _, message in world.seen()] == ["locked", "peers", "ready", "state", "stopping", "ended"]
+    kinds = [message["kind"] for _, message in world.seen()]
+    assert kinds == ["locked", "peers", "ready", "state", "stopping", "ended"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -74,11 +75,12 @@ def test_p5_a_hook_gets_environment_and_json_and_its_output_stands_in_the_log(gu
     hook = world.hook()
     expected = {
         "event": "leader", "state": "LEADER", "previousState": "CANDIDATE", "term": 7, "leader": "tcp://h1:8001",
-        "address": "tcp://h1:8001", "config": world.loaded.path, "members": ["tcp://h1:8001"], "reason": "as the test says"}
+        "address": "tcp://h1:8001", "config": world.loaded.path, "members": ["tcp://h1:8001"],
+        "reason": "as the test says"}
     assert hook.hello["json"] == expected
     assert hook.hello["environ"] == {
-        "RAFTCTL_EVENT": "leader", "RAFTCTL_STATE": "LEADER", "RAFTCTL_PREVIOUS_STATE": "CANDIDATE", "RAFTCTL_TERM": "7",
-        "RAFTCTL_LEADER": "tcp://h1:8001", "RAFTCTL_ADDRESS": "tcp://h1:8001", "RAFTCTL_CONFIG": world.loaded.path,
+        "RAFTCTL_EVENT": "leader", "RAFTCTL_STATE": "LEADER", "RAFTCTL_PREVIOUS_STATE": "CANDIDATE",
+        "RAFTCTL_TERM": "7", "RAFTCTL_LEADER": "tcp://h1:8001", "RAFTCTL_ADDRESS": "tcp://h1:8001", "RAFTCTL_CONFIG": world.loaded.path,
         "RAFTCTL_MEMBERS": "tcp://h1:8001", "RAFTCTL_REASON": "as the test says"}
     hook.end()
     stop_leading(world, node)

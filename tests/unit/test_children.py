@@ -33,7 +33,8 @@ def test_each_phase_but_the_last_can_be_stopped_and_leads_to_the_end():
         while waiting:
             now = waiting.pop()
             reached.add(now)
-            waiting += [after for (before, _), after in TRANSITIONS.items() if before == now and after not in reached]
+            waiting += [after for (before, _), after in TRANSITIONS.items()
+                        if before == now and after not in reached]
         assert "gone" in reached
 
 
@@ -86,9 +87,9 @@ line.recv(1)
 """
 
 
-def spawn(code=REPORT, environ=None):
-    root = str(Path(__file__).parents[2])
-    return Child([sys.executable, "-c", code], "/etc/x.json", "tcp://h1:8089", dict(environ or os.environ, PYTHONPATH=root))
+def spawn(code=REPORT):
+    environ = dict(os.environ, PYTHONPATH=str(Path(__file__).parents[2]))
+    return Child([sys.executable, "-c", code], "/etc/x.json", "tcp://h1:8089", environ)
 
 
 def told(child):

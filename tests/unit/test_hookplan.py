@@ -8,8 +8,26 @@ import pytest
 
 from raftctl.base.errors import OurFault
 from raftctl.cluster import hookplan
-from raftctl.cluster.hookplan import (FOLLOWS, LEADS, NEXT_HOOK, RETRY_DELAY_NS, UNKNOWN, Ended, EndRunning, Facts, Holds,
-                                      NotStarted, Outgoing, OutgoingDone, Plan, Ready, Run, SkipStop, Wake, WakeAt)
+from raftctl.cluster.hookplan import (
+    FOLLOWS,
+    LEADS,
+    NEXT_HOOK,
+    RETRY_DELAY_NS,
+    UNKNOWN,
+    Ended,
+    EndRunning,
+    Facts,
+    Holds,
+    NotStarted,
+    Outgoing,
+    OutgoingDone,
+    Plan,
+    Ready,
+    Run,
+    SkipStop,
+    Wake,
+    WakeAt,
+)
 
 ALL = {"leader": 0, "follower": 0, "start": 0, "stop": 0}
 
@@ -48,7 +66,8 @@ FAILED = Ended(False)
 
 
 def test_the_table_answers_every_pair():
-    assert set(NEXT_HOOK) == {(last, holds) for last in (None, "leader", "follower") for holds in (LEADS, FOLLOWS, UNKNOWN)}
+    assert set(NEXT_HOOK) == {
+        (last, holds) for last in (None, "leader", "follower") for holds in (LEADS, FOLLOWS, UNKNOWN)}
 
 
 def test_p5_follower_never_runs_before_it_is_known_that_another_leads():
@@ -81,7 +100,8 @@ def test_p5_the_follower_between_two_own_terms_is_never_told_leader():
     lane = Lane()
     lane(leads(5), OK)
     run, = lane.plan.step(0, leads(7))
-    assert run.facts == Facts("CANDIDATE", "LEADER", 7, None, "led in term 5 and leads anew in term 7", ("tcp://h1:1",))
+    reason = "led in term 5 and leads anew in term 7"
+    assert run.facts == Facts("CANDIDATE", "LEADER", 7, None, reason, ("tcp://h1:1",))
 
 
 def test_p5_the_follower_between_two_own_terms_is_told_who_led_between():

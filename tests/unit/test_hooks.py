@@ -92,8 +92,9 @@ def test_what_is_not_known_is_empty_in_the_environment_and_null_in_json():
 
 
 def test_the_service_managers_words_are_for_the_guardian_alone():
-    environ = hook_environment({"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1", "LISTEN_FDS": "3", "HOME": "/root"}, TOLD)
-    assert "HOME" in environ and not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "LISTEN_FDS"} & set(environ)
+    theirs = {"NOTIFY_SOCKET": "/run/x", "WATCHDOG_USEC": "1", "LISTEN_FDS": "3"}
+    environ = hook_environment(dict(theirs, HOME="/root"), TOLD)
+    assert "HOME" in environ and not set(theirs) & set(environ)
 
 
 def test_a_zero_byte_in_a_reason_does_not_stop_the_guardian(loop):
@@ -177,10 +178,12 @@ def test_root_refuses_a_script_that_others_can_write(loop, script):
     (lambda top: os.chmod(top / "a", 0o777), "{top}/a can be written by others (mode 0777)"),
     (lambda top: os.chown(top / "a", 1234, 0), "{top}/a belongs to user 1234"),
     (lambda top: os.chown(top / "a" / "hook", 1234, 0), "{top}/a/hook belongs to user 1234"),
-    (lambda top: (os.chown(top / "a", 0, 1234), os.chmod(top / "a", 0o775)), "{top}/a can be written by others (mode 0775)"),
+    (lambda top: (os.chown(top / "a", 0, 1234), os.chmod(top / "a", 0o775)),
+     "{top}/a can be written by others (mode 0775)"),
     (lambda top: os.chmod(top / "a", 0o775), ""),
     (lambda top: os.chmod(top / "a", 0o1777), ""),
-    (lambda top: (os.chmod(top / "a", 0o1777), os.chown(top / "a" / "hook", 1234, 0)), "{top}/a/hook belongs to user 1234"),
+    (lambda top: (os.chmod(top / "a", 0o1777), os.chown(top / "a" / "hook", 1234, 0)),
+     "{top}/a/hook belongs to user 1234"),
 ])
 def test_root_looks_at_parents_too(script, tmp_path, spoil, complaint):
     (tmp_path / "a").mkdir(mode=0o755)

@@ -89,8 +89,9 @@ def test_a_node_that_calls_itself_otherwise_gets_nothing(loop):
 
 
 def test_endpoints_are_read_and_names_among_their_numbers_left_out():
-    message = {"endpoints": [{"address": "tcp://h2:8089", "ip": ["10.0.0.2", "::1", "h2", "fe80::1%eth0"], "port": 8089},
-                             {"address": "tcp://h3:8089", "ip": [], "port": 8089}]}
+    message = {"endpoints": [
+        {"address": "tcp://h2:8089", "ip": ["10.0.0.2", "::1", "h2", "fe80::1%eth0"], "port": 8089},
+        {"address": "tcp://h3:8089", "ip": [], "port": 8089}]}
     assert read_endpoints(message) == (
         Endpoint("tcp://h2:8089", ("10.0.0.2", "::1"), 8089), Endpoint("tcp://h3:8089", (), 8089))
 

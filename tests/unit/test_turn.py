@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from turn_world import World
+
 from raftctl.cluster.serving import PROPOSE, READ
 from raftctl.store import commands
-from turn_world import World
 
 
 def three(order=(1, 2, 3)):

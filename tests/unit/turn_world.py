@@ -10,8 +10,9 @@ from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
+from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import Answer, Ask
-from raftctl.cluster.turn import Identity, Ports, Shown, Turn
+from raftctl.cluster.turn import Turn
 from raftctl.raft.configuration import decode
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Restored, Timing
