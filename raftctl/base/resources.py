@@ -6,6 +6,7 @@ needs a resource while a daemon runs reads it before READY: the packed file may 
 
 from __future__ import annotations
 
+import contextlib
 import os
 
 import raftctl
@@ -21,8 +22,6 @@ def read(name: str) -> bytes:
     loader = raftctl.__spec__.loader
     package = os.path.dirname(raftctl.__file__)
     for folder in (package, os.path.dirname(package)):
-        try:
+        with contextlib.suppress(OSError):
             return loader.get_data(os.path.join(folder, *name.split("/")))  # type: ignore[union-attr]
-        except OSError:
-            continue
     raise RaftctlError(f"{package}: {name} is missing from this copy of raftctl; install or copy it again")

@@ -153,7 +153,8 @@ def _judge_address(own: Hello, theirs: Hello) -> Optional[Refusal]:
 
 
 def _judge_list(own: Hello, theirs: Hello) -> Optional[Refusal]:
-    if not (own.fresh and theirs.fresh and own.founding and theirs.founding) or own.founding == theirs.founding:
+    both_found = own.fresh and theirs.fresh and own.founding and theirs.founding
+    if not both_found or own.founding == theirs.founding:
         return None
     return Refusal(
         "list",

@@ -222,9 +222,11 @@ class Handshake:
 
     def _refuse(self, refusal: Refusal, sealer: Optional[Sealer] = None) -> None:
         unproven = refusal.code in _UNPROVEN
-        words = {"code": refusal.code, "message": "" if unproven else refusal.message[:_LONGEST_MESSAGE]}
+        # ASCII, so that the frame keeps within the handshake's limit.
+        message = "" if unproven else refusal.message[:_LONGEST_MESSAGE].encode("ascii", "replace").decode("ascii")
+        words = {"code": refusal.code, "message": message}
         if self._secrets and not unproven:
-            signed = f"{words['code']} {words['message']}".encode("utf-8")
+            signed = f"{refusal.code} {message}".encode("ascii")
             words["mac"] = self._hmac(self._secrets[0], "refusal", self._dialler, signed).hex()
         body = json.dumps(words).encode("ascii")
         # An acceptor that has let us in reads sealed frames from now on.

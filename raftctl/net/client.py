@@ -1,31 +1,43 @@
-"""Client of the command protocol (raftctl-protocol(7)); light, because every cron job imports it."""
+"""Client of the command protocol, for the command line. Light: a `state` in a cron job is mostly its imports."""
 
 from __future__ import annotations
 
 import json
-import os
 import socket
+import time
 from typing import Any, Dict, Optional, Sequence, Tuple
 
 from raftctl.base.errors import NotAllowed, OutcomeUnknown, Unreachable
+from raftctl.net import protocol
 
-# Unix socket paths have at most 107 bytes (unix(7)); longer ones go through /proc/self/fd.
-_PATH_LIMIT = 107
-_SCOPE = b"raftctl command "
+# ("tcp", host, port) or ("unix", path)
+Endpoint = Tuple[Any, ...]
 
 
 class CommandClient:
-    """`endpoints`: ("tcp", host, port) or ("unix", path), tried in order. One request at a time; one thread."""
+    """One connection to one of `endpoints`, tried in order, opened by the first request and kept.
 
-    def __init__(self, endpoints: Sequence[tuple], *, secrets: Tuple[bytes, ...] = (), timeout_s: float = 5.0) -> None:
-        self._endpoints, self._secrets, self._timeout_s = tuple(endpoints), secrets, timeout_s
+    `timeout_s` bounds each request, connecting included: let the request's own "timeoutMs" be a little shorter, so
+    that a definite answer arrives in time.
+    `secrets`: the first is proven over TCP before the first request that needs it. One thread. A context manager.
+    """
+
+    def __init__(
+        self, endpoints: Sequence[Endpoint], *, secrets: Tuple[bytes, ...] = (), timeout_s: float = 5.0
+    ) -> None:
+        self._endpoints = endpoints
+        self._secrets = secrets
+        self._timeout_s = timeout_s
         self._sock: Optional[socket.socket] = None
-        self._buffer = b""
+        self._transport = ""
+        self._where = ""
+        self._is_proven = False
+        self._received = b""
 
     def __enter__(self) -> "CommandClient":
         return self
 
-    def __exit__(self, *exception: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -33,92 +45,116 @@ class CommandClient:
             self._sock.close()
             self._sock = None
 
+    @property
+    def where(self) -> str:
+        """The endpoint that answered, for people."""
+        return self._where
+
     def request(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        """Return the reply, also one whose "ok" is false. `Unreachable`: nothing was sent; `OutcomeUnknown`: it was."""
+        """Send one request and return its reply, whether its "ok" is true or false.
+
+        Raises `Unreachable` (nothing was changed), `OutcomeUnknown` (sent, no answer, and it may change something),
+        `NotAllowed` (the secret was not accepted).
+        """
+        deadline_s = time.monotonic() + self._timeout_s
         if self._sock is None:
-            self._sock = self._connect()
-        return self._exchange(request)
+            self._connect(deadline_s)
+        action = request.get("action")
+        if self._transport == "tcp" and self._secrets and not self._is_proven and action not in protocol.OPEN_ACTIONS:
+            self._prove(deadline_s)
+        return self._exchange(request, deadline_s, may_repeat=action in protocol.READING_ACTIONS)
 
-    def _exchange(self, request: Dict[str, Any]) -> Dict[str, Any]:
-        try:
-            self._sock.sendall(json.dumps(request, separators=(",", ":")).encode() + b"\n")  # type: ignore[union-attr]
-            line = self._read_line()
-            reply = json.loads(line)
-        except (OSError, ValueError) as error:
-            self.close()
-            raise OutcomeUnknown(f"no answer from the daemon ({_words(error)}); the request was sent, "
-                                 "read before you repeat it") from None
-        if not isinstance(reply, dict):
-            self.close()
-            raise OutcomeUnknown("the daemon's answer is no JSON object; is that port raftctl's?")
-        return reply
-
-    def _read_line(self) -> bytes:
-        while b"\n" not in self._buffer:
-            part = self._sock.recv(65536)  # type: ignore[union-attr]
-            if not part:
-                raise OSError("connection closed")
-            self._buffer += part
-        line, self._buffer = self._buffer.split(b"\n", 1)
-        return line
-
-    def _connect(self) -> socket.socket:
+    def _connect(self, deadline_s: float) -> None:
         problems = []
         for endpoint in self._endpoints:
+            where = endpoint[1] if endpoint[0] == "unix" else f"{endpoint[1]}:{endpoint[2]}"
             try:
-                sock = _open(endpoint, self._timeout_s)
-            except OSError as error:
-                problems.append(f"{_shown(endpoint)} ({_words(error)})")
+                self._sock = _connect(endpoint, deadline_s)
+            except (OSError, UnicodeError) as error:
+                problems.append(f"{where} ({_words(error)})")
                 continue
-            self._sock, self._buffer = sock, b""
-            if endpoint[0] == "tcp" and self._secrets:
-                self._authenticate()
-            return sock
-        raise Unreachable(f"no daemon at {', '.join(problems)}; start one: raftctl start")
+            self._transport, self._where = endpoint[0], where
+            self._is_proven = False
+            self._received = b""
+            return
+        raise Unreachable(f"no daemon at {' or '.join(problems)}")
 
-    def _authenticate(self) -> None:
-        nonce = str(self._exchange({"action": "challenge"}).get("nonce", ""))
-        mac = command_mac(self._secrets[0], nonce)
-        if not self._exchange({"action": "authenticate", "mac": mac}).get("ok"):
+    def _prove(self, deadline_s: float) -> None:
+        challenge = self._exchange({"action": "challenge"}, deadline_s, may_repeat=True)
+        nonce = challenge.get("nonce")
+        # A node without a secret has nothing to be proven; it decides by itself what it allows.
+        if challenge.get("ok") and isinstance(nonce, str) and nonce.isascii():
+            mac = protocol.command_mac(self._secrets[0], nonce)
+            reply = self._exchange({"action": "authenticate", "mac": mac}, deadline_s, may_repeat=True)
+            if not reply.get("ok"):
+                self.close()
+                raise NotAllowed(f"{self._where}: the secret is not the one of the node there; nothing was changed")
+        self._is_proven = True
+
+    def _exchange(self, request: Dict[str, Any], deadline_s: float, *, may_repeat: bool) -> Dict[str, Any]:
+        data = json.dumps(request).encode("ascii") + b"\n"
+        problem = self._send(data, deadline_s)
+        try:
+            # Also when sending failed: the node may have said why before it closed.
+            line = self._read_line(deadline_s)
+            reply = json.loads(line)
+            if not isinstance(reply, dict):
+                raise ValueError("not an object")
+            return reply
+        except (OSError, ValueError) as error:
             self.close()
-            raise NotAllowed("the daemon does not know this secret; check secretFile on both sides")
+            why = problem or (_words(error) if isinstance(error, OSError) else "its answer makes no sense")
+        if may_repeat:
+            raise Unreachable(f"no answer from {self._where} ({why})")
+        raise OutcomeUnknown(
+            f"no answer from {self._where} ({why}): the request may or may not have been carried out"
+        )
+
+    def _send(self, data: bytes, deadline_s: float) -> str:
+        try:
+            self._sock.settimeout(_left(deadline_s))
+            self._sock.sendall(data)
+        except OSError as error:
+            return _words(error)
+        return ""
+
+    def _read_line(self, deadline_s: float) -> bytes:
+        chunks = [self._received]
+        while b"\n" not in chunks[-1]:
+            self._sock.settimeout(_left(deadline_s))
+            data = self._sock.recv(65536)
+            if not data:
+                raise ConnectionAbortedError(None, "it closed the connection")
+            chunks.append(data)
+        line, _, self._received = b"".join(chunks).partition(b"\n")
+        return line
 
 
-def command_mac(secret: bytes, nonce: str) -> str:
-    """Return what proves `secret` to the command listener that drew `nonce`: HMAC-SHA-256 in hex digits."""
-    import hmac  # 2.7 ms that a `state` by the unix socket need not pay
+def _left(deadline_s: float) -> float:
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise socket.timeout("timed out")
+    return left_s
 
-    return hmac.digest(secret, _SCOPE + nonce.encode(), "sha256").hex()
 
-
-def _open(endpoint: tuple, timeout_s: float) -> socket.socket:
+def _connect(endpoint: Endpoint, deadline_s: float) -> socket.socket:
     if endpoint[0] == "tcp":
-        sock = socket.create_connection(endpoint[1:], timeout_s)
+        sock = socket.create_connection((endpoint[1], endpoint[2]), timeout=_left(deadline_s))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        sock.settimeout(timeout_s)
-        path = endpoint[1]
-        if len(os.fsencode(path)) <= _PATH_LIMIT:
-            sock.connect(path)
-            return sock
-        folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            sock.connect(f"/proc/self/fd/{folder}/{os.path.basename(path)}")
-        finally:
-            os.close(folder)
-        return sock
-    except BaseException:
+        sock.settimeout(_left(deadline_s))
+        protocol.connect_unix(sock, endpoint[1])
+    except OSError:
         sock.close()
         raise
-
-
-def _shown(endpoint: tuple) -> str:
-    return str(endpoint[1]) if endpoint[0] == "unix" else f"{endpoint[1]}:{endpoint[2]}"
+    return sock
 
 
 def _words(error: Exception) -> str:
     if isinstance(error, socket.timeout):
         return "timed out"
-    return (error.strerror or str(error)).lower() if isinstance(error, OSError) else "no JSON"
+    if isinstance(error, socket.gaierror) or isinstance(error, UnicodeError):
+        return "unknown name"
+    return str(getattr(error, "strerror", None) or error).lower()

@@ -1,257 +1,272 @@
-"""The command listener: JSON lines over TCP and a unix socket (raftctl-protocol(7), design §4.4).
+"""The command listener: JSON lines over TCP and a unix socket, one thread a connection (design §4.4).
 
-It reads lines, checks who may change something, echoes `id`, and turns errors into replies. What an action does is
-`answer`'s. Caps and deadlines hold before anybody has proven anything (P8).
+Owns the conversation: lines, `id`, who may ask for what, the form of replies, and an end that the client sees as one
+(pitfall 8.5). What an action does is `answer`'s, which may block in the connection's own thread up to its deadline.
 """
 
 from __future__ import annotations
 
-import contextlib
-import grp
-import hmac
 import json
 import logging
 import os
-import pwd
-import secrets as random_secrets
 import select
 import socket
 import struct
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
-from raftctl.base.errors import RaftctlError, UsageError
-from raftctl.base.hosts import is_loopback
+from raftctl.base.errors import PeerFault, RaftctlError
 from raftctl.base.objects import parse_object
-from raftctl.net.client import command_mac
+from raftctl.net import access, binding, protocol
+from raftctl.net.access import Caller
 from raftctl.net.error_codes import CommandError, from_error
-from raftctl.net.listen import bind
-from raftctl.net.serve import Server
+from raftctl.net.frames import CLOSED, NEED_DATA
+from raftctl.net.lines import LineReader
+from raftctl.net.serve import CAP, Complaints, Servers, name_of
 
-_log = logging.getLogger(__name__)
+Answer = Callable[[Dict[str, Any], Caller], Dict[str, Any]]
 
-LINE_LIMIT = 1 << 20
-# The first line of a stranger, and a lone object without a newline (the older Node client, printf | nc).
-FIRST_LIMIT = 4096
-FIRST_S = 5.0
+# How long a stranger may take for its first line, and anybody to go on with a line that has begun.
+LINE_S = 5.0
+# A lone object without a newline counts as a request after so long a pause.
 LONE_S = 0.2
-IDLE_S = 600.0
-DRAIN_S = 1.0
-GROUP = "raftctl"
+_SEND_S = 10
+_DRAIN_S = 1.0
+_DRAIN_BYTES = 1024 * 1024
 
-_PATH_LIMIT = 107
-_CREDENTIALS = struct.Struct("3i")
-_FOR_ALL = ("state", "status", "version")
-_Object = Dict[str, Any]
-
-
-class Caller(NamedTuple):
-    """Who asks. `who` is for logs: "root@unix", "tcp 127.0.0.1"; `transport` "unix" or "tcp"."""
-
-    may_change: bool
-    who: str
-    transport: str
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_log = logging.getLogger(__name__)
 
 
 class CommandListener:
-    """Binds in the constructor (`UsageError`), answers from `start` on, in a thread a connection."""
+    """Binds in the constructor (`UsageError`); accepts from `start` on.
 
-    def __init__(self, tcp: Optional[Tuple[str, int]], unix: Optional[str],
-                 answer: Callable[[_Object, Caller], _Object], secrets: Tuple[bytes, ...] = (), *,
-                 insecure: bool = False) -> None:
-        self._answer, self._secrets = answer, secrets
+    `tcp` is (host, port) or None, `unix` a path or None (the caller holds the directory's lock). `answer(request,
+    caller)` returns the reply without "id" and "ok", or raises `CommandError`; it runs in many threads at once.
+    """
+
+    def __init__(
+        self,
+        tcp: Optional[Tuple[str, int]],
+        unix: Optional[str],
+        answer: Answer,
+        secrets: Tuple[bytes, ...] = (),
+        *,
+        insecure: bool = False,
+        cap: int = CAP,
+    ) -> None:
+        self._answer = answer
+        self._secrets = secrets
         self._unix = unix
-        self._tcp_is_open = insecure
-        self._servers: List[Server] = []
+        self._complaints = Complaints(_log)
         self.port: Optional[int] = None
-        if tcp is not None:
-            loopback = is_loopback(tcp[0])
-            if not loopback and not secrets and not insecure:
-                raise UsageError(f"commands on {tcp[0]}:{tcp[1]} need a secret (P8): add a secretFile, "
-                                 'or say "insecure": true')
-            self._tcp_is_open = insecure or (loopback and not secrets)
-            self._servers += bind([tcp[0]], tcp[1], self._serve_tcp)
-            self.port = self._servers[0].socket.getsockname()[1]
-        if unix is not None:
-            self._servers.append(_bind_unix(unix, self._serve_unix))
+        sockets = []
+        if tcp:
+            sockets = binding.bind_tcp(
+                [tcp[0]], tcp[1], key="command_port", is_guarded=bool(secrets) or insecure
+            )
+            self.port = binding.place_of(sockets[0])[1]
+        # No secret: then it is loopback, or the configuration says "insecure".
+        self._is_open = not secrets
+        try:
+            self._listeners = [Servers(sockets, self._serve_tcp, self._refuse, cap)]
+            if unix:
+                # Its own room: strangers over TCP can't keep root out.
+                self._listeners.append(Servers([binding.bind_unix(unix)], self._serve_unix, self._refuse, cap))
+        except RaftctlError:
+            self._listeners[0].close(0.0)
+            raise
 
     def start(self) -> None:
-        for server in self._servers:
-            server.start()
+        if self.port is not None and self._is_open:
+            _log.warning("whoever reaches command port %d may change the store: no secret is set", self.port)
+        for listener in self._listeners:
+            listener.start()
 
     def close(self, deadline_s: float) -> None:
-        for server in self._servers:
-            server.close(deadline_s)
-        if self._unix is not None:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._unix)
+        """Stop accepting, let requests under way be answered, cut the rest; all within `deadline_s` seconds."""
+        end_s = time.monotonic() + deadline_s
+        for listener in self._listeners:
+            listener.close(max(0.0, end_s - time.monotonic()))
+        if self._unix:
+            try:
+                binding.remove_stale(self._unix)
+            except OSError as error:
+                _log.debug("%s stays: %s", self._unix, error)
 
-    # --- who asks
+    def _serve_unix(self, sock: socket.socket, place: Any) -> None:
+        room = self._listeners[-1].room
+        self._converse(sock, access.unix_caller(sock), lambda: room.trust(sock), "a unix client")
 
     def _serve_tcp(self, sock: socket.socket, place: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._serve(sock, Caller(self._tcp_is_open, f"tcp {place[0]}", "tcp"))
+        # A host that vanished must not keep its thread for ever.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        room = self._listeners[0].room
+        caller = access.tcp_caller(place, is_open=self._is_open)
+        self._converse(sock, caller, lambda: room.trust(sock), name_of(place))
 
-    def _serve_unix(self, sock: socket.socket, place: Any) -> None:
-        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        _, user, group = _CREDENTIALS.unpack(raw)
-        name = _user_name(user)
-        may_change = user in (0, os.geteuid()) or _is_in_group(name, group)
-        self._serve(sock, Caller(may_change, f"{name}@unix", "unix"))
-
-    # --- lines
-
-    def _serve(self, sock: socket.socket, caller: Caller) -> None:
+    def _converse(self, sock: socket.socket, caller: Caller, trust: Callable[[], None], who: str) -> None:
+        conversation = _Conversation(sock, caller, self._answer, self._secrets, trust)
         try:
-            _Conversation(sock, caller, self._answer, self._secrets).run()
-        except (ConnectionError, socket.timeout) as error:
-            _log.debug("command connection of %s ended: %s", caller.who, error)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_S, 0))
+            conversation.run()
+            conversation.part()
+        except PeerFault as fault:
+            self._complaints.warn("closed the command connection of %s: %s", who, fault)
+        except OSError as error:
+            _log.debug("command connection of %s ended: %s", who, error)
+
+    def _refuse(self, sock: socket.socket) -> None:
+        error = CommandError("busy", "too many connections")
+        try:
+            sock.send(_line({"ok": False, "error": error.as_object()}), socket.MSG_DONTWAIT)
+        except OSError as problem:
+            _log.debug("busy not said: %s", problem)
 
 
 class _Conversation:
-    """One connection: reads lines, answers each."""
+    """One connection, in its own thread."""
 
-    def __init__(self, sock: socket.socket, caller: Caller, answer: Callable, secrets: Tuple[bytes, ...]) -> None:
-        self._sock, self._caller, self._answer, self._secrets = sock, caller, answer, secrets
-        self._buffer = bytearray()
-        self._nonce = ""
+    def __init__(
+        self,
+        sock: socket.socket,
+        caller: Caller,
+        answer: Answer,
+        secrets: Tuple[bytes, ...],
+        trust: Callable[[], None],
+    ) -> None:
+        self._sock = sock
+        self._caller = caller
+        self._answer = answer
+        self._challenge = access.Challenge(secrets) if secrets and caller.transport == "tcp" else None
+        self._trust = trust
+        self._lines = LineReader(protocol.LINE_LIMIT if caller.may_change else protocol.STRANGER_LIMIT)
+        self._answered = 0
+        self._is_last = False
 
     def run(self) -> None:
-        deadline_s = time.monotonic() + FIRST_S
-        line, is_lone = self._read_line(FIRST_LIMIT if not self._caller.may_change else LINE_LIMIT, deadline_s,
-                                        may_be_lone=True)
-        while line is not None:
-            if not line.lstrip().startswith(b"{"):
-                return       # A browser's POST, or garbage: not a word back (pitfall 11.1).
-            self._sock.sendall(self._reply(line))
-            if is_lone:
-                self._end()
+        """Answer line after line until the client has ended or made a fault."""
+        deadline_s = time.monotonic() + LINE_S
+        while not self._is_last:
+            try:
+                line = self._lines.next_line()
+            except PeerFault as fault:
+                self._refuse_long(fault)
                 return
-            limit = LINE_LIMIT if self._caller.may_change else FIRST_LIMIT
-            line, is_lone = self._read_line(limit, time.monotonic() + IDLE_S, may_be_lone=False)
-
-    def _read_line(self, limit: int, deadline_s: float, *, may_be_lone: bool) -> Tuple[Optional[bytes], bool]:
-        """Return (line, is it a lone object without a newline); line None: close."""
-        scanned = 0
-        while True:
-            found = self._buffer.find(b"\n", scanned)
-            if found >= 0:
-                line = bytes(self._buffer[:found])
-                del self._buffer[:found + 1]
-                if line.strip():
-                    return line, False
-                scanned = 0
+            if line is CLOSED:
+                return
+            if line is NEED_DATA:
+                self._receive(deadline_s)
                 continue
-            scanned = len(self._buffer)
-            if scanned > limit:
-                self._sock.sendall(_encode(None, CommandError("too_large", f"a line of more than {limit} bytes")))
-                self._end()
-                return None, False
-            complete = may_be_lone and scanned <= FIRST_LIMIT and _is_object(self._buffer)
-            wait_s = min(LONE_S, deadline_s - time.monotonic()) if complete else deadline_s - time.monotonic()
-            self._sock.settimeout(max(wait_s, 0.001))
-            try:
-                part = self._sock.recv(65536)
-            except socket.timeout:
-                return (bytes(self._buffer), True) if complete else (None, False)
-            if not part:
-                return (bytes(self._buffer), True) if complete else (None, False)
-            self._buffer += part
+            self._reply_to(line)
+            deadline_s = time.monotonic() + LINE_S
 
-    def _reply(self, line: bytes) -> bytes:
-        request_id = None
+    def _refuse_long(self, fault: PeerFault) -> None:
+        if not self._lines.rest.startswith(b"{"):
+            raise fault
+        self._send({"ok": False}, CommandError("too_large", str(fault)))
+
+    def part(self) -> None:
+        """End so that the client reads the last reply before it sees the end: unread bytes would reset (8.5)."""
+        self._sock.shutdown(socket.SHUT_WR)
+        end_s = time.monotonic() + _DRAIN_S
+        left = _DRAIN_BYTES
+        while left > 0 and self._is_readable(end_s):
+            data = self._sock.recv(65536)
+            if not data:
+                return
+            left -= len(data)
+
+    def _receive(self, deadline_s: float) -> None:
+        """Read once. Between two requests there is no limit; a line that has begun must go on."""
+        rest = self._lines.rest
+        if self._answered and not rest:
+            self._lines.receive(self._sock.recv(65536))
+            return
+        if self._caller.may_change and rest:
+            deadline_s = time.monotonic() + LINE_S
+        may_be_lone = not self._answered and 0 < len(rest) <= protocol.STRANGER_LIMIT and rest.rstrip().endswith(b"}")
+        if may_be_lone and not self._is_readable(min(deadline_s, time.monotonic() + LONE_S)) and _is_object(rest):
+            self._is_last = True
+            self._reply_to(self._lines.take_rest())
+            return
+        if not self._is_readable(deadline_s):
+            raise PeerFault(f"no whole line within {LINE_S:.0f} s")
+        self._lines.receive(self._sock.recv(65536))
+
+    def _is_readable(self, until_s: float) -> bool:
+        poller = select.poll()
+        poller.register(self._sock, select.POLLIN)
+        return bool(poller.poll(max(0.0, until_s - time.monotonic()) * 1000))
+
+    def _reply_to(self, line: bytes) -> None:
+        self._answered += 1
         try:
-            try:
-                request = parse_object(line)
-            except ValueError as error:
-                raise CommandError("bad_request", f"the line is no JSON object: {error}") from None
-            request_id = request.get("id")
-            reply = self._act(request)
+            request = parse_object(line)
+        except ValueError as error:
+            if not line.lstrip().startswith(b"{"):
+                # A browser, a port scan: not a word (pitfall 11.1).
+                raise PeerFault("its line is no JSON object") from None
+            self._is_last = True
+            self._send({"ok": False}, CommandError("bad_request", f"the line is no JSON object: {error}"))
+            return
+        head = {"id": request["id"]} if "id" in request else {}
+        try:
+            reply = self._reply(request)
         except RaftctlError as error:
-            return _encode(request_id, from_error(error))
-        return _encode(request_id, reply)
+            if isinstance(error, PeerFault):
+                self._is_last = True
+                error = CommandError("not_allowed", str(error))
+            self._send({**head, "ok": False}, from_error(error))
+            return
+        if request["action"] == "state":
+            # "state" comes first, for whoever cuts it out of the text.
+            self._sock.sendall(_line({**reply, **head, "ok": True}))
+        else:
+            self._sock.sendall(_line({**head, "ok": True, **reply}))
 
-    def _act(self, request: _Object) -> _Object:
+    def _send(self, head: Dict[str, Any], error: CommandError) -> None:
+        self._sock.sendall(_line({**head, "error": error.as_object()}))
+
+    def _reply(self, request: Dict[str, Any]) -> Dict[str, Any]:
         action = request.get("action")
+        if not isinstance(action, str):
+            raise CommandError("bad_request", '"action" is missing or no text')
+        if not isinstance(request.get("id", ""), (str, int)):
+            raise CommandError("bad_request", '"id" is neither text nor a number')
         if action == "challenge":
-            self._nonce = random_secrets.token_hex(16)
-            return {"nonce": self._nonce}
+            return self._open_challenge()
         if action == "authenticate":
             return self._authenticate(request)
-        if action not in _FOR_ALL and not self._caller.may_change:
-            raise CommandError("not_allowed", f"{action} is not allowed for {self._caller.who}")
-        return self._answer(request, self._caller)
+        if action not in protocol.OPEN_ACTIONS and not self._caller.may_change:
+            raise CommandError("not_allowed", f'"{action[:40]}" is not for {self._caller.who}')
+        reply = self._answer(request, self._caller)
+        if self._caller.may_change:
+            self._trust()
+        return reply
 
-    def _authenticate(self, request: _Object) -> _Object:
-        nonce, self._nonce = self._nonce, ""       # good for one try
-        mac = request.get("mac")
-        known = nonce and isinstance(mac, str) and any(
-            hmac.compare_digest(mac.encode("utf-8", "replace"), command_mac(secret, nonce).encode())
-            for secret in self._secrets)
-        if not known:
-            raise CommandError("not_allowed", "the secret differs")
+    def _open_challenge(self) -> Dict[str, Any]:
+        if self._challenge is None:
+            raise CommandError("bad_request", "there is no secret to prove here")
+        return {"nonce": self._challenge.open()}
+
+    def _authenticate(self, request: Dict[str, Any]) -> Dict[str, Any]:
+        if self._challenge is None:
+            raise CommandError("bad_request", "there is no secret to prove here")
+        self._challenge.verify(request.get("mac"))
         self._caller = self._caller._replace(may_change=True)
+        self._lines.limit = protocol.LINE_LIMIT
         return {}
 
-    def _end(self) -> None:
-        """Answer, shutdown, drain, close: unread bytes would turn the close into a reset (pitfall 8.5)."""
-        self._sock.shutdown(socket.SHUT_WR)
-        deadline_s = time.monotonic() + DRAIN_S
-        while time.monotonic() < deadline_s:
-            readable, _, _ = select.select([self._sock], [], [], max(deadline_s - time.monotonic(), 0))
-            if not readable or not self._sock.recv(65536):
-                return
+
+def _line(reply: Dict[str, Any]) -> bytes:
+    return _encode(reply).encode("ascii") + b"\n"
 
 
-def _encode(request_id: Any, reply: Any) -> bytes:
-    """Return the line of a reply; "state" stays first in the answer to `state`."""
-    if isinstance(reply, CommandError):
-        body: _Object = {"ok": False, "error": reply.as_object()}
-    else:
-        first = {"state": reply["state"]} if isinstance(reply.get("state"), str) else {}
-        body = {**first, "ok": True, **reply}
-    if request_id is not None:
-        body["id"] = request_id
-    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
-
-
-def _is_object(data: bytearray) -> bool:
+def _is_object(data: bytes) -> bool:
     try:
-        parse_object(bytes(data))
+        parse_object(data)
     except ValueError:
         return False
     return True
-
-
-def _user_name(user: int) -> str:
-    try:
-        return pwd.getpwuid(user).pw_name
-    except KeyError:
-        return str(user)
-
-
-def _is_in_group(name: str, group: int) -> bool:
-    try:
-        found = grp.getgrnam(GROUP)
-    except KeyError:
-        return False
-    return group == found.gr_gid or name in found.gr_mem
-
-
-def _bind_unix(path: str, serve: Callable[[socket.socket, Any], None]) -> Server:
-    """Bind `path`, readable for all (credentials decide). A stale socket is removed: the caller holds the lock."""
-    try:
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        folder = os.open(os.path.dirname(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise UsageError(f"{path} can't be made ({os.strerror(error.errno or 0).lower()})") from None
-    try:
-        is_long = len(os.fsencode(path)) > _PATH_LIMIT
-        place = f"/proc/self/fd/{folder}/{os.path.basename(path)}" if is_long else path
-        server = Server(socket.AF_UNIX, place, serve, path)
-        os.chmod(path, 0o666)
-        return server
-    finally:
-        os.close(folder)

@@ -6,12 +6,13 @@ Owns socket options and the words for what went wrong. Who dials whom, and when 
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import select
 import socket
 import struct
 import time
-from typing import Callable
+from typing import Callable, List
 
 from raftctl.base.addresses import Address
 from raftctl.base.errors import PeerFault
@@ -24,6 +25,8 @@ HANDSHAKE_S = 5.0
 _SEND_BUFFER = 256 * 1024
 _NOT_SENT = 16 * 1024
 _MS_NS = 1_000_000
+
+_log = logging.getLogger(__name__)
 
 _WORDS = {
     errno.ECONNREFUSED: "connection refused",
@@ -104,7 +107,7 @@ def connect(address: Address, silence_ns: int, waker: Waker, must_end: Callable[
     The name is resolved anew each time. The look-up alone can't be ended before its own time-out.
     """
     problem: OSError = OSError(errno.EHOSTUNREACH, "no address")
-    for family, kind, number, _, place in socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM):
+    for family, kind, number, _, place in _resolve(address):
         sock = socket.socket(family, kind, number)
         try:
             _prepare(sock, silence_ns)
@@ -117,6 +120,14 @@ def connect(address: Address, silence_ns: int, waker: Waker, must_end: Callable[
             sock.close()
             raise
     raise problem
+
+
+def _resolve(address: Address) -> List[tuple]:
+    try:
+        return socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        # A label that is empty or too long fails in the codec, before any look-up.
+        raise socket.gaierror(socket.EAI_NONAME, "no such name") from None
 
 
 def _connect_one(sock: socket.socket, place: tuple, waker: Waker, must_end: Callable[[], bool]) -> None:
@@ -150,7 +161,7 @@ def shake(sock: socket.socket, handshake: Handshake, waker: Waker, must_end: Cal
             wait(sock, select.POLLIN, deadline_s, waker, must_end)
             handshake.receive(sock.recv(4096))
     except PeerFault:
-        _write(sock, handshake.outgoing())
+        _say_why(sock, handshake.outgoing())
         raise
     return handshake.result
 
@@ -159,3 +170,11 @@ def _write(sock: socket.socket, data: bytes) -> None:
     # The first few KiB of a connection always fit into the kernel's buffer.
     if data and sock.send(data) != len(data):
         raise OSError(errno.ENOBUFS, os.strerror(errno.ENOBUFS))
+
+
+def _say_why(sock: socket.socket, refusal: bytes) -> None:
+    try:
+        _write(sock, refusal)
+    except OSError as error:
+        # The fault itself is on its way up and must not be lost behind this.
+        _log.debug("refusal not sent: %s", error)

@@ -31,7 +31,7 @@ class Frame(NamedTuple):
     body: bytes
 
 
-class _Token:
+class Token:
     def __init__(self, name: str) -> None:
         self._name = name
 
@@ -39,8 +39,8 @@ class _Token:
         return self._name
 
 
-NEED_DATA = _Token("NEED_DATA")
-CLOSED = _Token("CLOSED")
+NEED_DATA = Token("NEED_DATA")
+CLOSED = Token("CLOSED")
 
 
 def encode(kind: int, body: bytes) -> bytes:
@@ -76,7 +76,7 @@ class FrameReader:
         else:
             self._ended = True
 
-    def next_event(self) -> Union[Frame, _Token]:
+    def next_event(self) -> Union[Frame, Token]:
         """Return the next whole `Frame`, NEED_DATA, or CLOSED after a clean end; `PeerFault` for anything else."""
         while True:
             frame = self._cut()
@@ -110,7 +110,7 @@ class FrameReader:
         if not 1 <= length <= self._limit + 1:
             raise PeerFault(f"frame of {length} bytes; at most {self._limit + 1} are allowed here")
 
-    def _wait(self) -> _Token:
+    def _wait(self) -> Token:
         del self._buffer[: self._start]
         self._start = 0
         if not self._ended:

@@ -111,7 +111,7 @@ class Links:
             self._links = links
         for address, link in present.items():
             if address not in wanted:
-                link.end(0.0, silent=True)
+                link.end(0.0)
         for link in links.values():
             link.start()
 
@@ -137,7 +137,7 @@ class Links:
             self._closed = True
             links, self._links = self._links, {}
         for link in links.values():
-            link.end(end_s, silent=True)
+            link.end(end_s)
         for link in links.values():
             link.join(max(0.0, end_s - time.monotonic()))
 
@@ -151,7 +151,6 @@ class _Link:
         self._thread = threading.Thread(target=self._run, name=f"out-{address.host}:{address.port}", daemon=True)
         self._started = False
         self._ending = False
-        self._silent = False
         self._flush_until_s = 0.0
         self._nudged = threading.Event()
         self._since_s: Optional[float] = None
@@ -174,10 +173,9 @@ class _Link:
         if self._since_s is None:
             self._nudged.set()
 
-    def end(self, flush_until_s: float, *, silent: bool) -> None:
-        """End the thread after what waits is sent, at the latest at `flush_until_s` (monotonic)."""
+    def end(self, flush_until_s: float) -> None:
+        """End the thread after what waits is sent, at the latest at `flush_until_s` (monotonic); post no more."""
         self._flush_until_s = flush_until_s
-        self._silent = silent
         self._ending = True
         self._nudged.set()
         self._waker.wake()
@@ -242,11 +240,12 @@ class _Link:
     def _down(self, generation: int, reason: str) -> None:
         self.outbox.detach()
         self._since_s = None
-        if reason != self._problem and not self._silent:
+        if self._ending:
+            return
+        if reason != self._problem:
             _log.info("no connection to %s: %s", self._address, reason)
         self._problem = reason
-        if not self._silent:
-            self._settings.post(LinkDown(self._address, generation, reason))
+        self._settings.post(LinkDown(self._address, generation, reason))
 
     def _carry(self, sock: socket.socket) -> str:
         """Flush and ping until the connection ends; return why it ended."""

@@ -1,131 +1,153 @@
-"""The peer listener: accepts, shakes hands, and posts what the diallers say. The acceptor only reads (design §4.1)."""
+"""The peer listener: accepted connections, which only bring frames (in-<peer> threads).
+
+Each is proven within 5 s and 4 KiB a frame, then read until it ends or is silent too long; its messages are posted
+with the dialler's `Hello`. What is not authentic, too large or malformed closes its connection and changes nothing
+(P8). How much of a peer may wait is bounded by the inbox behind `post`.
+"""
 
 from __future__ import annotations
 
 import logging
 import socket
+import struct
+import threading
 import time
-from typing import Any, Callable, List, Sequence, Tuple
+from typing import Any, Callable, Sequence, Tuple
 
-from raftctl.base.errors import PeerFault, UsageError
-from raftctl.base.hosts import is_loopback
-from raftctl.cluster.handshake import GUARDIAN, PING, RAFT, Hello
-from raftctl.net import frames
-from raftctl.net.auth import Established, Handshake, Judge
-from raftctl.net.frames import CLOSED, NEED_DATA, FrameReader
+from raftctl.base.errors import PeerFault
+from raftctl.cluster import handshake
+from raftctl.cluster.handshake import Hello
+from raftctl.net import binding
+from raftctl.net.auth import Established, Handshake, Judge, Refused, printable, read_refusal
+from raftctl.net.dial import HANDSHAKE_S
+from raftctl.net.frames import CLOSED, FRAME_LIMIT, NEED_DATA, Frame, FrameReader
 from raftctl.net.links import FrameIn
-from raftctl.net.serve import Server
+from raftctl.net.serve import CAP, Complaints, Servers, name_of, places_of
+
+_RECEIVE_SIZE = 256 * 1024
+_SECOND_NS = 1_000_000_000
 
 _log = logging.getLogger(__name__)
 
-# Before the handshake is over a stranger gets this long in all (pitfall 11.2).
-HANDSHAKE_S = 5.0
-_READ_SIZE = 256 * 1024
-# One complaint a second about strangers: they must not fill the log.
-_COMPLAINT_EVERY_S = 1.0
-
 
 class PeerListener:
-    """Binds in the constructor (`UsageError`: address in use …), accepts from `start` on; `post` by many threads."""
+    """Binds in the constructor (`UsageError`: address in use, no secret …); accepts from `start` on.
 
-    def __init__(self, hosts: Sequence[str], port: int, own_hello: Callable[[str, int], Hello],
-                 secrets: Tuple[bytes, ...], judge: Judge, post: Callable[[object], None], *, silence_ns: int,
-                 insecure: bool = False, accepted: Callable[[Hello], None] = lambda hello: None) -> None:
-        if not secrets and not insecure and not all(is_loopback(host) for host in hosts):
-            raise UsageError(f"listening on {', '.join(hosts)} needs a secret (P8): add a secretFile, "
-                             'or say "insecure": true')
-        self._own_hello, self._secrets, self._judge, self._post = own_hello, secrets, judge, post
-        self._silence_s, self._accepted = silence_ns / 1e9, accepted
-        self._complained_s = 0.0
-        self._servers = bind(hosts, port, self._serve)
-        self.port: int = self._servers[0].socket.getsockname()[1]
-        self.addresses: Tuple[Tuple[str, int], ...] = tuple(
-            server.socket.getsockname()[:2] for server in self._servers)
+    `own_hello("", 0)` is asked for each connection; `judge` is the `auth.Witness` that the links have as well. From
+    threads of its own it calls `post(FrameIn)` and, after each good handshake of a peer, `accepted(hello)`; neither
+    may block for long. `silence_ns`: how long a connection may bring nothing.
+    """
+
+    def __init__(
+        self,
+        hosts: Sequence[str],
+        port: int,
+        own_hello: Callable[[str, int], Hello],
+        secrets: Tuple[bytes, ...],
+        judge: Judge,
+        post: Callable[[object], None],
+        *,
+        silence_ns: int,
+        insecure: bool = False,
+        accepted: Callable[[Hello], None] = lambda hello: None,
+        cap: int = CAP,
+    ) -> None:
+        sockets = binding.bind_tcp(hosts, port, key="address", is_guarded=bool(secrets) or insecure)
+        self.addresses: Tuple[Tuple[str, int], ...] = places_of(sockets)
+        self.port = self.addresses[0][1]
+        self._own_hello = own_hello
+        self._secrets = secrets
+        self._judge = judge
+        self._post = post
+        self._accepted = accepted
+        self._silence = struct.pack("ll", silence_ns // _SECOND_NS, silence_ns % _SECOND_NS // 1000)
+        self._complaints = Complaints(_log)
+        self._servers = Servers(sockets, self._serve, lambda sock: None, cap)
 
     def start(self) -> None:
-        for server in self._servers:
-            server.start()
+        self._servers.start()
 
     def close(self, deadline_s: float) -> None:
-        for server in self._servers:
-            server.close(deadline_s)
+        """Stop accepting and end all connections, within `deadline_s` seconds."""
+        self._servers.close(deadline_s)
 
     def _serve(self, sock: socket.socket, place: Any) -> None:
+        who = name_of(place)
         try:
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             established = self._shake(sock)
-            self._accepted(established.theirs)
-            sock.settimeout(self._silence_s)
+            hello = established.theirs
+            who = hello.address
+            self._servers.room.trust(sock)
+            threading.current_thread().name = f"in-{who.partition('//')[2]}"
+            if hello.role == handshake.PEER:
+                self._accepted(hello)
             self._read(sock, established)
+        except Refused as refusal:
+            self._complaints.warn("refused %s: %s", who, refusal)
         except PeerFault as fault:
-            self._complain(f"connection from {place[0]}: {fault}; closed")
+            self._complaints.warn("closed the connection of %s: %s", who, fault)
         except OSError as error:
-            self._complain(f"connection from {place[0]} ended ({error})")
+            _log.debug("connection of %s ended: %s", who, error)
 
     def _shake(self, sock: socket.socket) -> Established:
-        handshake = Handshake(False, self._own_hello("", 0), self._secrets, self._judge)
+        side = Handshake(False, self._own_hello("", 0), self._secrets, self._judge)
         deadline_s = time.monotonic() + HANDSHAKE_S
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            while True:
-                sock.settimeout(max(deadline_s - time.monotonic(), 0.001))
-                handshake.receive(sock.recv(4096))
-                sock.sendall(handshake.outgoing())
-                if handshake.result is not None:
-                    return handshake.result
+            while side.result is None:
+                # Also with nothing left: a moment, so that bytes which are there already are not judged late.
+                sock.settimeout(max(0.001, deadline_s - time.monotonic()))
+                data = sock.recv(4096)
+                if time.monotonic() >= deadline_s:
+                    raise PeerFault(f"no handshake within {HANDSHAKE_S:.0f} s")
+                side.receive(data)
+                sock.sendall(side.outgoing())
         except PeerFault:
-            sock.sendall(handshake.outgoing())
+            _say_why(sock, side.outgoing())
             raise
+        return side.result
 
     def _read(self, sock: socket.socket, established: Established) -> None:
+        # The kernel's own time-out: one system call a read, where Python's would poll first.
+        sock.settimeout(None)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._silence)
         hello = established.theirs
-        reader = FrameReader(frames.PART_SIZE + frames.MAC_SIZE, established.opener.open)
-        buffer = memoryview(bytearray(_READ_SIZE))
+        reader = FrameReader(FRAME_LIMIT, established.opener.open)
+        deliver = self._deliver_guardian if hello.role == handshake.GUARDIAN else self._deliver_peer
+        room = memoryview(bytearray(_RECEIVE_SIZE))
         while True:
-            reader.receive(buffer[:sock.recv_into(buffer)])
+            try:
+                count = sock.recv_into(room)
+            except BlockingIOError:
+                _log.info("%s was silent too long; its connection is closed", hello.address)
+                return
+            reader.receive(room[:count])
             while True:
                 event = reader.next_event()
                 if event is NEED_DATA:
                     break
                 if event is CLOSED:
                     return
-                if hello.role == GUARDIAN and event.kind != RAFT:
-                    raise PeerFault(f"{hello.address}: a guardian may only release")
-                if event.kind != PING:
-                    self._post(FrameIn(hello, event.kind, event.body))
+                deliver(hello, event)
 
-    def _complain(self, text: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._complained_s >= _COMPLAINT_EVERY_S:
-            self._complained_s = now_s
-            _log.warning("%s", text)
+    def _deliver_peer(self, hello: Hello, frame: Frame) -> None:
+        if frame.kind >= handshake.RAFT:
+            self._post(FrameIn(hello, frame.kind, frame.body))
+        elif frame.kind == handshake.REFUSED:
+            code, message, _ = read_refusal(frame.body)
+            raise Refused(code, f"it refuses this node: {printable(message)}")
+        elif frame.kind != handshake.PING:
+            raise PeerFault(f"frame kind {frame.kind} after the handshake")
+
+    def _deliver_guardian(self, hello: Hello, frame: Frame) -> None:
+        if frame.kind not in (handshake.RAFT, handshake.PING):
+            raise PeerFault(f"frame kind {frame.kind} from a guardian")
+        self._deliver_peer(hello, frame)
 
 
-def bind(hosts: Sequence[str], port: int, serve: Callable[[socket.socket, Any], None]) -> List[Server]:
-    """Return servers bound to all addresses of `hosts` at `port` (0: one free port for all of them)."""
-    places = []
-    for host in hosts:
-        places += _resolve("*" if host in ("*", "") else host, port)
-    servers: List[Server] = []
+def _say_why(sock: socket.socket, refusal: bytes) -> None:
     try:
-        for family, place in dict.fromkeys(places):
-            if not port and servers:
-                place = (place[0], servers[0].socket.getsockname()[1], *place[2:])
-            servers.append(Server(family, place, serve, f"{place[0]}:{place[1]}"))
-    except UsageError:
-        # localhost is both loopbacks "where present": IPv6 may be switched off.
-        if not servers or "localhost" not in hosts:
-            for server in servers:
-                server.close(0)
-            raise
-    return servers
-
-
-def _resolve(host: str, port: int) -> List[Tuple[int, Any]]:
-    if host == "localhost":
-        return [(socket.AF_INET, ("127.0.0.1", port)), (socket.AF_INET6, ("::1", port, 0, 0))]
-    try:
-        found = socket.getaddrinfo(None if host == "*" else host, port, type=socket.SOCK_STREAM,
-                                   flags=socket.AI_PASSIVE)
+        sock.sendall(refusal)
     except OSError as error:
-        raise UsageError(f'the host "{host}" can\'t be looked up ({error.strerror}); check "address" and "listen"') from None
-    return [(family, place) for family, _, _, _, place in found]
+        # The fault itself is on its way up and must not be lost behind this.
+        _log.debug("refusal not sent: %s", error)

@@ -1,94 +1,250 @@
-"""What the two listeners share: socketserver without polling, a cap on connections, an end with a deadline.
+"""What the peer and the command listener share: accepting on socketserver, one daemon thread a connection, caps, stop.
 
-Stopping: `shutdown()` in a thread first (it waits until serve_forever looks), then `shutdown` of the socket wakes
-that; alone, the latter makes serve_forever spin (design §4.1).
+Owns the traps of design §4.1: no polling; at the cap it accepts and closes, since not accepting spins; strangers make
+room for newcomers, oldest first (pitfall 11.2); running out of descriptors sheds connections; a fault of ours in a
+handler ends the process. What is said on a connection is the listeners' own.
 """
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import socket
 import socketserver
 import sys
 import threading
-from typing import Any, Callable, Set
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence
 
-from raftctl.base.errors import UsageError
+from raftctl.net import binding
 
-CONNECTION_LIMIT = 256
+CAP = 256
+# Evicted connections end in a moment; until then they may exceed the cap by so many.
+_LEEWAY = 32
+_QUIET_S = 10.0
+
+_log = logging.getLogger(__name__)
+
+Serve = Callable[[socket.socket, Any], None]
 
 
-class Server(socketserver.ThreadingMixIn, socketserver.BaseServer):
-    """One bound stream socket; each connection is handled by `serve(socket, peer)` in a daemon thread of its own."""
+class Complaints:
+    """Log lines about strangers, who must not be able to fill the log: one in 10 s, the others counted."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._lock = threading.Lock()
+        self._next_s = 0.0
+        self.held_back = 0
+
+    def warn(self, message: str, *details: Any) -> None:
+        now_s = time.monotonic()
+        with self._lock:
+            if now_s < self._next_s:
+                self.held_back += 1
+                return
+            self._next_s = now_s + _QUIET_S
+            held_back, self.held_back = self.held_back, 0
+        if held_back:
+            message += f" (and {held_back} like it before)"
+        self._log.warning(message, *details)
+
+
+class Room:
+    """The open connections of one listener. A connection is a stranger's until `trust`; any thread."""
+
+    def __init__(self, cap: int = CAP) -> None:
+        self._cap = cap
+        self._changed = threading.Condition()
+        self._open: Dict[socket.socket, None] = {}
+        self._strangers: Dict[socket.socket, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def enter(self, sock: socket.socket) -> bool:
+        """Admit a new connection, if need be in place of the oldest stranger's; False: close it."""
+        with self._changed:
+            count = len(self._open)
+            if count >= self._cap and not self._evict():
+                return False
+            if count >= self._cap + _LEEWAY:
+                return False
+            self._open[sock] = None
+            self._strangers[sock] = None
+            return True
+
+    def trust(self, sock: socket.socket) -> None:
+        """The connection has proven itself: it is not given up for another any more."""
+        with self._changed:
+            self._strangers.pop(sock, None)
+
+    def leave(self, sock: socket.socket) -> None:
+        with self._changed:
+            self._strangers.pop(sock, None)
+            self._open.pop(sock, None)
+            self._changed.notify_all()
+
+    def evict(self) -> None:
+        """End the oldest stranger's connection, if there is one."""
+        with self._changed:
+            self._evict()
+
+    def _evict(self) -> bool:
+        for sock in self._strangers:
+            del self._strangers[sock]
+            _shut(sock, socket.SHUT_RDWR)
+            return True
+        return False
+
+    def clear(self, deadline_s: float) -> None:
+        """Let each connection finish what it is at; after `deadline_s` seconds cut those that are left."""
+        with self._changed:
+            for sock in self._open:
+                _shut(sock, socket.SHUT_RD)
+            if not self._changed.wait_for(lambda: not self._open, deadline_s):
+                for sock in self._open:
+                    _shut(sock, socket.SHUT_RDWR)
+
+
+def _shut(sock: socket.socket, how: int) -> None:
+    try:
+        sock.shutdown(how)
+    except OSError:
+        # The other side or our own handler was faster: it is shut.
+        return
+
+
+class _Handler(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        self.server.serve(self.request, self.client_address)
+
+
+class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
+    """Accepts on one bound socket of any family; `serve(sock, peer)` runs in a daemon thread of each connection.
+
+    `refuse(sock)` may say a last word, without blocking, to a connection for which there is no room.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, family: int, place: Any, serve: Callable[[socket.socket, Any], None], shown: str) -> None:
-        super().__init__(place, None)  # type: ignore[arg-type]
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self._serve = serve
-        self._lock = threading.Lock()
-        self._open: Set[socket.socket] = set()
-        self._thread = threading.Thread(target=self.serve_forever, args=(None,), name=f"listen-{shown}", daemon=True)
-        try:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            self.socket.bind(place)
-            self.socket.listen(128)
-        except OSError as error:
-            self.socket.close()
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
-            raise UsageError(f"{shown} can't be bound ({reason}); stop what uses it, or change the file") from None
-
-    def fileno(self) -> int:
-        return self.socket.fileno()
+    def __init__(
+        self, sock: socket.socket, room: Room, serve: Serve, refuse: Callable[[socket.socket], None]
+    ) -> None:
+        socketserver.BaseServer.__init__(self, sock.getsockname(), _Handler)
+        self.socket = sock
+        self.serve = serve
+        self._room = room
+        self._refuse = refuse
+        self._spare: Optional[int] = _spare_descriptor()
+        self._thread = threading.Thread(target=self._run, name=f"accept-{self.server_address}", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
+    def _run(self) -> None:
+        self.serve_forever(poll_interval=None)
+
+    def stop(self, deadline_s: float) -> None:
+        """Accept no more; returns when the accepting thread has ended, at the latest after `deadline_s` seconds."""
+        if self._thread.ident is not None:
+            # `shutdown` waits for the loop, which waits for a connection: the flag first, then the nudge. The nudge
+            # alone would spin.
+            threading.Thread(target=self.shutdown, name="stop-accepting", daemon=True).start()
+            _shut(self.socket, socket.SHUT_RDWR)
+            self._thread.join(deadline_s)
+        self.server_close()
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
+
     def get_request(self) -> Any:
-        return self.socket.accept()
+        try:
+            accepted = self.socket.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._shed()
+            raise
+        if self._spare is None:
+            self._spare = _spare_descriptor()
+        return accepted
 
-    def verify_request(self, request: Any, client_address: Any) -> bool:
-        """At the cap accept and close: not accepting would spin, and leave the stranger waiting."""
-        with self._lock:
-            if len(self._open) >= CONNECTION_LIMIT:
-                return False
-            self._open.add(request)
-            return True
+    def _shed(self) -> None:
+        """Out of descriptors: take the waiting connection with the spare one and close it, else the loop spins."""
+        self._room.evict()
+        if self._spare is None:
+            return
+        os.close(self._spare)
+        self._spare = None
+        try:
+            self.socket.accept()[0].close()
+        except OSError as error:
+            _log.debug("nothing to shed: %s", error)
+        self._spare = _spare_descriptor()
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        self._serve(request, client_address)
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if not self._room.enter(request):
+            self._refuse(request)
+            self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError as error:
+            # No more threads: this connection's misfortune, no fault of ours.
+            _log.warning("connection closed: %s", error)
+            self._room.leave(request)
+            self.shutdown_request(request)
 
-    def shutdown_request(self, request: Any) -> None:
-        with self._lock:
-            self._open.discard(request)
-        request.close()
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._room.leave(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # socketserver swallows a handler's exception: a fault of ours must end the process like any thread's.
-        arguments = (*sys.exc_info(), threading.current_thread())
-        threading.excepthook(threading.ExceptHookArgs(arguments))
+        """Whatever a listener did not expect of its peer is a fault of ours; the daemon's excepthook ends with 70."""
+        thread = threading.current_thread()
+        threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), thread)))
+
+
+def _spare_descriptor() -> Optional[int]:
+    try:
+        return os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+
+
+class Servers:
+    """The servers of one listener: one room, one start, one end."""
+
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        serve: Serve,
+        refuse: Callable[[socket.socket], None],
+        cap: int = CAP,
+    ) -> None:
+        self.room = Room(cap)
+        self._servers: List[Server] = [Server(sock, self.room, serve, refuse) for sock in sockets]
+
+    def start(self) -> None:
+        for server in self._servers:
+            server.start()
 
     def close(self, deadline_s: float) -> None:
-        """Accept no more, end all connections, and return within about `deadline_s`."""
-        if self._thread.is_alive():
-            stopper = threading.Thread(target=self.shutdown, name="stop-listening", daemon=True)
-            stopper.start()
-            _shutdown(self.socket)
-            stopper.join(deadline_s)
-            self._thread.join(deadline_s)
-        with self._lock:
-            waiting = list(self._open)
-        for each in waiting:
-            _shutdown(each)
-        self.socket.close()
+        """Stop accepting, let connections finish, cut the rest; all within `deadline_s` seconds."""
+        end_s = time.monotonic() + deadline_s
+        for server in self._servers:
+            server.stop(max(0.0, end_s - time.monotonic()))
+        self.room.clear(max(0.0, end_s - time.monotonic()))
 
 
-def _shutdown(sock: socket.socket) -> None:
-    try:
-        sock.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        return      # not connected, or closed by its own thread a moment ago
+def name_of(place: Any) -> str:
+    """Return `host:port` of a connected peer for people; a unix client has no name."""
+    return f"{place[0]}:{place[1]}" if isinstance(place, tuple) else "a unix client"
+
+
+def places_of(sockets: Sequence[socket.socket]) -> tuple:
+    return tuple(binding.place_of(sock) for sock in sockets)

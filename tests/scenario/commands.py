@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl.raft import messages
-from raftctl.raft.configuration import Member
+from raftctl.raft.configuration import Configuration, Member
 from raftctl.raft.inputs import ChangeAsked, Proposed, ReadAsked, Received, Resigned, Stopping, Timing
 from raftctl.raft.messages import COMMAND, HardState, Position, Release
 from scenario.clock import PPM
@@ -147,33 +147,38 @@ def read(world: World, words: Words) -> None:
     node.give(ReadAsked(request))
 
 
-def _change(world: World, words: Words, what: str, change: Callable[[Node], object]) -> None:
-    node = running(world, words[2]) if len(words) == 3 and words[1] == "at" else world.leader
+def _change(world: World, words: Words, what: str, change: Callable[[Configuration, str], Configuration]) -> None:
+    names = list(words)
+    node = world.leader
+    if "at" in names:
+        node = running(world, names.pop())
+        names.remove("at")
     if node is None or node.view is None:
         raise BadScript("nobody leads; name a node: … at NODE")
-    request = world.next_request(node, f"{what} {words[0]}")
-    node.give(ChangeAsked(request, change(node)))              # type: ignore[arg-type]
+    wanted = node.view.configuration
+    for name in names:
+        wanted = change(wanted, name)
+    node.give(ChangeAsked(world.next_request(node, f"{what} {' '.join(names)}"), wanted))
 
 
-def _with(world: World, words: Words, what: str, *, voter: bool) -> None:
+def _with(voter: bool) -> Callable[[Configuration, str], Configuration]:
+    return lambda value, name: value.replaced(with_member=Member(name, name, voter))
+
+
+def add(world: World, words: Words) -> None:
     if words[0] not in world.nodes:
         world.add_node(words[0]).start()
         world.network.dial_all(words[0])
         world.run_to(world.now_ns)
-    member = Member(words[0], words[0], voter)
-    _change(world, words, what, lambda node: node.view.configuration.replaced(with_member=member))
-
-
-def add(world: World, words: Words) -> None:
-    _with(world, words, "add", voter=False)
+    _change(world, words, "add", _with(voter=False))
 
 
 def promote(world: World, words: Words) -> None:
-    _with(world, words, "promote", voter=True)
+    _change(world, words, "promote", _with(voter=True))
 
 
 def remove(world: World, words: Words) -> None:
-    _change(world, words, "remove", lambda node: node.view.configuration.replaced(without=words[0]))
+    _change(world, words, "remove", lambda value, name: value.replaced(without=name))
 
 
 # --- processes
@@ -226,7 +231,8 @@ def release(world: World, words: Words) -> None:
     for node in world.nodes.values():
         way = (dead.name, node.name)
         if node is not dead and way not in world.network.cuts:
-            world.at(world.now_ns + world.network.latency(way), lambda node=node: arrive(node))
+            # The guardian speaks over a connection of its own: it may overtake what the dead one said.
+            world.at(world.now_ns + world.network.latency_ns, lambda node=node: arrive(node))
 
 
 # --- the network
@@ -315,7 +321,12 @@ def _members(node: Node) -> str:
     return describe(node.view.configuration) if node.view else "down"
 
 
-SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members}
+def _peers(node: Node) -> str:
+    progress = node.core.progress if node.core is not None else {}
+    return "knows " + (", ".join(f"{peer} has {found.match_index}" for peer, found in progress.items()) or "nothing")
+
+
+SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peers": _peers}
 
 
 class Entry(NamedTuple):
@@ -338,8 +349,8 @@ COMMANDS: Dict[str, Entry] = {
     "propose": Entry(propose, False, "propose NODE TEXT", "ask it to append a command"),
     "read": Entry(read, False, "read NODE", "ask it for a linearizable read"),
     "add": Entry(add, False, "add NODE [at NODE]", "ask the leader (or that node) to add a learner, started if new"),
-    "promote": Entry(promote, False, "promote NODE [at NODE]", "ask to make it a voter, started if new"),
-    "remove": Entry(remove, False, "remove NODE [at NODE]", "ask to remove it"),
+    "promote": Entry(promote, False, "promote NODE… [at NODE]", "ask to make them voters, in one change"),
+    "remove": Entry(remove, False, "remove NODE… [at NODE]", "ask to remove them, in one change"),
     "start": Entry(start, False, "start NODE…", "start it again on its disk: next incarnation"),
     "kill": Entry(kill, False, "kill NODE…", "it is gone at once; what was not synced is lost"),
     "stop": Entry(stop, False, "stop NODE [work MS]", "orderly: outgoing work of that length, RELEASE, gone"),
@@ -353,7 +364,7 @@ COMMANDS: Dict[str, Entry] = {
     "drop": Entry(_rule(0), False, "drop KIND|any NODE from|to NODE… [times N]", "the next such messages are lost"),
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
     "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…", "a forged or late message arrives at once"),
-    "show": Entry(show, False, "show [log|disk|members] [NODE…]", "what the nodes (all) hold now"),
+    "show": Entry(show, False, "show [log|disk|members|peers] [NODE…]", "what the nodes (all) hold now"),
 }
 
 

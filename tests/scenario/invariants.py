@@ -33,8 +33,15 @@ class Invariants:
 
     def _require(self, holds: bool, rule: str, node: "Node", detail: object) -> None:
         if not holds:
-            when = (self._world.now_ns - self._world.trace.origin_ns) / 1_000_000
-            raise Broken(f"at {when:.3f} ms, {node.name}: {rule}: {detail}")
+            raise Broken(f"at {self._ms:.3f} ms, {node.name}: {rule}: {detail}")
+
+    @property
+    def _ms(self) -> float:
+        return (self._world.now_ns - self._world.trace.origin_ns) / 1_000_000
+
+    def core_ended(self, node: "Node", error: Exception) -> None:
+        """Any exception out of a core ends the daemon (exit status 70); never returns."""
+        raise Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with {type(error).__name__}: {error}") from error
 
     # --- before a message leaves
 
@@ -52,8 +59,9 @@ class Invariants:
 
     def _vote(self, node: "Node", term: int, candidate: str) -> None:
         durable = node.disk.hard_state
-        self._require((durable.term, durable.vote) == (term, candidate), "a vote that is not durable", node,
-                      f"{candidate} in term {term}, disk has {durable}")
+        # A later term on disk does as well: no other vote in the earlier one can follow.
+        self._require(durable.term > term or (durable.term, durable.vote) == (term, candidate),
+                      "a vote that is not durable", node, f"{candidate} in term {term}, disk has {durable}")
         voted = self._votes.setdefault((node.name, term), candidate)
         self._require(voted == candidate, "two votes in a term", node, f"{voted} and {candidate} in term {term}")
 
@@ -62,6 +70,8 @@ class Invariants:
         self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
         self._require(disk.hard_state.promise >= self._world.timing.election_min, "a vow that is not on disk", node,
                       disk.hard_state)
+        self._require(disk.entries[:message.match] == log_of(node)[:message.match],
+                      "acknowledged an entry that was overwritten since", node, message)
         if leader is None or leader.core is None or leader.view is None or leader.view.term != message.term:
             return
         theirs = log_of(leader)[:message.match]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Optional
+from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
 
 from raftctl.base.instants import Instant
-from raftctl.raft import configuration as configurations
+from raftctl.raft.configuration import Configuration, decode
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Alarm, Input, Persisted, Ready, Restored, View
-from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry, Release
+from raftctl.raft.messages import COMMAND, NOOP, Entry, Release
 from scenario.clock import Clock
 from scenario.disk import Disk
 
@@ -86,9 +86,14 @@ class Node:
         """Step the core through `inputs`, then do what it wants."""
         core = self.core
         assert core is not None
-        for given in inputs:
-            core.step(self.now, given)
-        self._carry_out(core.ready(self.now))
+        try:
+            for given in inputs:
+                core.step(self.now, given)
+            ready = core.ready(self.now)
+        except Exception as error:
+            self.world.invariants.core_ended(self, error)
+        else:
+            self._carry_out(ready)
 
     def _carry_out(self, ready: Ready) -> None:
         world = self.world
@@ -105,8 +110,7 @@ class Node:
         if ready.write is not None:
             self.disk.submit(ready.write)
             self.sync_later()
-        for entry in ready.committed:
-            self._apply(entry)
+        self._apply(ready.committed)
         for request, index in ready.reads:
             self._answer(request, f"answered at {index}")
         self._arm(ready.deadline)
@@ -117,15 +121,17 @@ class Node:
         if not keep:
             del self.requests[request]
 
-    def _apply(self, entry: Entry) -> None:
-        self.world.invariants.applying(self, entry)
-        self.applied = entry.index
-        if entry.index <= self._shown:
-            return
-        self._shown = entry.index
-        what = {COMMAND: entry.body.decode, CONFIGURATION: lambda: _members(entry)}.get(entry.kind)
-        if what:
-            self.world.trace.note(self.world.now_ns, self.name, f"{entry.position} committed", f"applies {what()}")
+    def _apply(self, entries: Sequence[Entry]) -> None:
+        shown = []
+        for entry in entries:
+            self.world.invariants.applying(self, entry)
+            self.applied = entry.index
+            if entry.index > self._shown and entry.kind != NOOP:
+                shown.append(entry.body.decode() if entry.kind == COMMAND else describe(decode(entry.body)))
+            self._shown = max(self._shown, entry.index)
+        if shown:
+            self.world.trace.note(self.world.now_ns, self.name, f"{entries[-1].position} committed",
+                                  f"applies {', '.join(shown)}")
 
     # --- disk and alarm
 
@@ -142,7 +148,7 @@ class Node:
         self.world.at(self.world.now_ns + delay, synced)
 
     def rearm(self) -> None:
-        """The clocks' rates changed: the alarm comes at another true time."""
+        """Ask for the alarm again: the clocks' rates changed."""
         self._arm(self._deadline)
 
     def _arm(self, deadline: Optional[Instant]) -> None:
@@ -167,11 +173,7 @@ class Node:
         return Release(self.name, self.incarnation, self.disk.hard_state.term)
 
 
-def _members(entry: Entry) -> str:
-    return describe(configurations.decode(entry.body))
-
-
-def describe(value: configurations.Configuration) -> str:
+def describe(value: Configuration) -> str:
     """Return `voters n1 n2, learners n3` for people."""
     voters = " ".join(member.instance for member in value.members if member.voter)
     learners = " ".join(member.instance for member in value.members if not member.voter)

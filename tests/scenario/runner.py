@@ -20,8 +20,8 @@ FOLDER = Path(__file__).resolve().parent.parent / "scenarios"
 def run_text(text: str, name: str = "script") -> str:
     """Return the scenario `text` with the traces that its commands cause now.
 
-    Raises `BadScript` with file and line for a script that can't be run, `Broken` for an invariant that fails,
-    `OurFault` where the core itself finds one.
+    Raises `BadScript` with file and line for a script that can't be run, `Broken` for an invariant that fails
+    and where the core ends with an exception, `Stuck` where time does not go on.
     """
     pieces = parse(text, name)
     traces: List[List[str]] = []
@@ -31,7 +31,7 @@ def run_text(text: str, name: str = "script") -> str:
             continue
         try:
             world, trace = execute(world, piece.words)
-        except (BadScript, Broken, Stuck, OurFault) as error:
+        except (BadScript, Broken, Stuck) as error:
             raise type(error)(f"{name}:{piece.line}: {piece.text}: {error}") from error
         traces.append(trace)
     return compose(pieces, traces)
@@ -73,7 +73,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     for path in scenario_files(options.names):
         try:
             changed = rewrite(path) if options.rewrite else difference(path)
-        except (BadScript, Broken, Stuck, OurFault) as error:
+        except (BadScript, Broken, Stuck) as error:
             print(f"{path.stem}: {error}", file=sys.stderr)
             wrong += 1
             continue

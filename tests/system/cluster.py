@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -21,15 +22,17 @@ PATIENCE_S = 60.0
 
 
 def free_ports(count: int) -> List[int]:
-    """Return ports that were free a moment ago, all different."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
-    finally:
-        for each in sockets:
-            each.close()
+    """Return ports that were free a moment ago, all different.
+
+    Not from the ephemeral range (32768 on): there any outgoing connection may take one before its node binds it.
+    """
+    found: List[int] = []
+    while len(found) < count:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            if port not in found and probe.connect_ex(("127.0.0.1", port)):
+                found.append(port)
+    return found
 
 
 def wait_for(condition: Callable[[], Any], what: str) -> Any:

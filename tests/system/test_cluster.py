@@ -11,7 +11,7 @@ import pytest
 from cluster import Cluster, Host, free_ports, has_ended, raftctl, wait_for
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.rounds(5)
 def test_cold_start_in_random_order_gives_exactly_one_leader(tmp_path, seed):
     with Cluster(tmp_path, 3) as cluster:
         hosts = list(cluster.hosts)
@@ -85,7 +85,7 @@ def _write_until(host: Host, name: str, acknowledged: list, stop: threading.Even
         number += 1
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.rounds(3)
 def test_p3_kill_9_of_all_nodes_under_load_loses_no_acknowledged_write(tmp_path, seed):
     acknowledged: list = []
     stop = threading.Event()

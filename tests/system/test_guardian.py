@@ -80,8 +80,9 @@ def test_p5_a_hook_gets_environment_and_json_and_its_output_stands_in_the_log(gu
     assert hook.hello["json"] == expected
     assert hook.hello["environ"] == {
         "RAFTCTL_EVENT": "leader", "RAFTCTL_STATE": "LEADER", "RAFTCTL_PREVIOUS_STATE": "CANDIDATE",
-        "RAFTCTL_TERM": "7", "RAFTCTL_LEADER": "tcp://h1:8001", "RAFTCTL_ADDRESS": "tcp://h1:8001", "RAFTCTL_CONFIG": world.loaded.path,
-        "RAFTCTL_MEMBERS": "tcp://h1:8001", "RAFTCTL_REASON": "as the test says"}
+        "RAFTCTL_TERM": "7", "RAFTCTL_LEADER": "tcp://h1:8001", "RAFTCTL_ADDRESS": "tcp://h1:8001",
+        "RAFTCTL_CONFIG": world.loaded.path, "RAFTCTL_MEMBERS": "tcp://h1:8001",
+        "RAFTCTL_REASON": "as the test says"}
     hook.end()
     stop_leading(world, node)
     assert "[tcp://h1:8001] INFO [Event: leader] hook output\n" in world.log()

@@ -281,6 +281,7 @@ def test_p5_a_stopped_hook_is_ended_too(loop):
     hook = Hook(loop, sh("echo here; exec sleep 600"))
     hook.until_line("here")
     os.killpg(hook.process.pid, signal.SIGSTOP)
+    os.waitid(os.P_PID, hook.process.pid, os.WSTOPPED | os.WNOWAIT)
     hook.process.end("the lease is over")
     hook.run()
     assert hook.outcomes == [hooks.Outcome(False, "signal 15 (SIGTERM), the lease is over")]

@@ -23,8 +23,8 @@ WRITE = "import sys; from raftctl.cli import pack; sys.stdout.buffer.write(pack.
 def run(*command, cwd, path="", **settings):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment.update(PYTHONDONTWRITEBYTECODE="1", **({"PYTHONPATH": str(path)} if path else {}))
-    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, timeout=60, check=False, **settings)
+    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, timeout=60,
+                          check=False, **settings)
 
 
 def copy_folder(source, target):
