@@ -58,11 +58,11 @@ def parse_object(data: bytes) -> Dict[str, Any]:
         raise ValueError("nested too deeply") from None
     except UnicodeDecodeError:
         raise ValueError("not UTF-8") from None
-    if not isinstance(found, dict):
-        raise ValueError("not a JSON object")
-    if b"\\u" in data:
-        _refuse_lone_surrogates(found)
-    return found
+    if isinstance(found, dict):
+        if b"\\u" in data:
+            _refuse_lone_surrogates(found)
+        return found
+    raise ValueError("not a JSON object")
 
 
 def _refuse_lone_surrogates(found: Dict[str, Any]) -> None:

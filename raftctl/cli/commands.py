@@ -154,7 +154,7 @@ COMMANDS: Dict[str, Command] = {
          _argument("--force", action="store_true", help="overwrite a unit that raftctl did not write"))),
     "svcuninstall": Command("service", "uninstall", "stop and remove the systemd service",
         "Data and configuration stay.",
-        (DRY_RUN, _argument("--now", action="store_true", help="stop it as well"),
+        (DRY_RUN, _argument("--now", action="store_true", help="stop it at once, which is done anyway"),
          _argument("--force", action="store_true", help="remove a unit that raftctl did not write"))),
     "version": Command("help", "version", "print the version", ""),
     "help": Command("help", "run", "explain a command",

@@ -6,6 +6,7 @@ Owns the form of usage errors: one line with the command that explains more. Run
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any, NoReturn, Optional, Sequence, Tuple
 
 from raftctl.base.errors import UsageError
@@ -20,6 +21,27 @@ exit status: 0 done or yes, 1 no, 2 usage or configuration, 3 no daemon answers,
 4 no leader in time and nothing changed, 5 outcome unknown, 6 not allowed
 
 a first look, without any configuration: raftctl start --local 3"""
+
+
+class _Formatter(argparse.HelpFormatter):
+    """Knows the width of the terminal itself: argparse would import shutil for it, at each `add_argument`."""
+
+    def __init__(self, prog: str, **settings: Any) -> None:
+        super().__init__(prog, **{"width": _terminal_width() - 2, **settings})
+
+
+class _AsWritten(_Formatter, argparse.RawDescriptionHelpFormatter):
+    """Leaves the lines of description and epilog as they are."""
+
+
+def _terminal_width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns) > 0:
+        return int(columns)
+    try:
+        return os.get_terminal_size(1).columns or 80
+    except OSError:
+        return 80
 
 
 class Parser(argparse.ArgumentParser):
@@ -64,7 +86,7 @@ def build(chosen: Optional[str]) -> Tuple[Parser, Parser]:
         allow_abbrev=False,
         description=_DESCRIPTION,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_AsWritten,
     )
     _add(parser, (CONFIG, NODE))
     parser.add_argument("-v", "--version", action="store_true", help="print the version")
@@ -83,7 +105,7 @@ def build(chosen: Optional[str]) -> Tuple[Parser, Parser]:
 def _add_command(commands: Any, name: str) -> Parser:
     command = COMMANDS[name]
     parser: Parser = commands.add_parser(
-        name, allow_abbrev=False, description=command.summary, epilog=command.details
+        name, allow_abbrev=False, formatter_class=_Formatter, description=command.summary, epilog=command.details
     )
     parser.hint = f"raftctl help {name}"
     _add(parser, (*command.arguments, CONFIG, NODE))

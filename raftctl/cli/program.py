@@ -10,7 +10,7 @@ import raftctl
 from raftctl.base.errors import require
 
 # Read when the program starts, while a relative path still means what the caller meant.
-_START_FOLDER = os.getcwd() if not os.path.isabs(raftctl.__file__) else "/"
+_START_FOLDER = os.getcwd()
 
 
 def program() -> List[str]:
@@ -23,4 +23,10 @@ def program() -> List[str]:
         return [sys.executable, os.path.join(_START_FOLDER, archive)]
     folder = os.path.dirname(os.path.dirname(os.path.join(_START_FOLDER, raftctl.__file__)))
     launcher = os.path.join(folder, "raftctl.py")
-    return [sys.executable, launcher] if os.path.isfile(launcher) else [sys.executable, "-m", "raftctl"]
+    if os.path.isfile(launcher):
+        return [sys.executable, launcher]
+    script = os.path.join(_START_FOLDER, sys.argv[0])
+    # The script that pip wrote: `-m` would take a raftctl/ of the current folder before the installed one.
+    if os.path.basename(script) == "raftctl" and os.path.isfile(script):
+        return [sys.executable, script]
+    return [sys.executable, "-m", "raftctl"]

@@ -240,7 +240,7 @@ class Handshake:
             return Refused(code, _UNPROVEN[code])
         if self._theirs is None:
             return PeerFault("refused before the handshake, without a reason that counts")
-        signed = f"{code} {message}".encode("utf-8")
+        signed = f"{code} {message}".encode()
         proofs = [self._hmac(secret, "refusal", not self._dialler, signed).hex() for secret in self._secrets]
         if self._secrets and not any(hmac.compare_digest(proof, mac) for proof in proofs):
             return PeerFault("refused by somebody without the secret")

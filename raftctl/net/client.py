@@ -34,7 +34,7 @@ class CommandClient:
         self._is_proven = False
         self._received = b""
 
-    def __enter__(self) -> "CommandClient":
+    def __enter__(self) -> CommandClient:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -98,12 +98,12 @@ class CommandClient:
             # Also when sending failed: the node may have said why before it closed.
             line = self._read_line(deadline_s)
             reply = json.loads(line)
-            if not isinstance(reply, dict):
-                raise ValueError("not an object")
-            return reply
+            if isinstance(reply, dict):
+                return reply
+            why = "its answer is no object"
         except (OSError, ValueError) as error:
-            self.close()
-            why = problem or (_words(error) if isinstance(error, OSError) else "its answer makes no sense")
+            why = problem or (_words(error) if isinstance(error, OSError) else "its answer is no JSON")
+        self.close()
         if may_repeat:
             raise Unreachable(f"no answer from {self._where} ({why})")
         raise OutcomeUnknown(
@@ -155,6 +155,6 @@ def _connect(endpoint: Endpoint, deadline_s: float) -> socket.socket:
 def _words(error: Exception) -> str:
     if isinstance(error, socket.timeout):
         return "timed out"
-    if isinstance(error, socket.gaierror) or isinstance(error, UnicodeError):
+    if isinstance(error, (socket.gaierror, UnicodeError)):
         return "unknown name"
     return str(getattr(error, "strerror", None) or error).lower()

@@ -235,12 +235,22 @@ class Daemon:
                     return message["kind"]
 
     def _tell(self, message: Dict[str, Any]) -> None:
-        """Send one message to the guardian. It reads at once or is dead; its buffer holds hundreds of messages."""
+        """Send one message to the guardian, never waiting for it: one that is stopped must not stop consensus.
+
+        Its buffer holds hundreds of messages; where it is full nobody has read for long, and this node ends: it must
+        not lead under a guardian that can't stop its application (P6).
+        """
+        data = tether.encode(message)
         with self._tell_lock:
             try:
-                self._tether.sendall(tether.encode(message))
+                sent = self._tether.send(data, socket.MSG_DONTWAIT)
             except (BrokenPipeError, ConnectionResetError):
                 _log.debug("the guardian is gone")       # the main thread sees the end of the tether and acts
+                return
+            except BlockingIOError:
+                sent = 0
+        if sent < len(data):
+            _die(self._logs, errors.RaftctlError("the guardian has not read for long: this node ends"))
 
     def _resolve_members(self, members: Tuple[str, ...]) -> None:
         """Tell the guardian where to release to; look-ups may hang, so not on the node thread."""

@@ -81,7 +81,7 @@ class NodePorts(Ports):
                       shown.leader_address or "unknown")
         member = view.configuration.find(self._identity.instance)
         role = "none" if member is None else "voter" if member.voter else "learner"
-        self._tell({"kind": "state", "state": state, "previous": self._state, "term": view.term,
+        self._tell({"kind": "state", "state": state, "previous": self._state or "UNINITIALIZED", "term": view.term,
                     "leader": shown.leader_address, "reason": shown.reason, "role": role, "members": list(members),
                     "clusterId": shown.cluster_id})
         self._tell({"kind": "status", "text": shown.waiting_for or f"{state} in term {view.term}, "

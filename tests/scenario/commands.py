@@ -126,11 +126,11 @@ def set_latency(world: World, words: Words) -> None:
 
 # --- time
 
-def run(world: World, words: Words) -> None:
+def run(world: World, words: Words) -> int:
     target = {"to": world.trace.origin_ns, "for": world.now_ns}[words[0]] + ns(words[1])
     if target < world.now_ns:
         raise BadScript(f"it is {(world.now_ns - world.trace.origin_ns) / MS:g} ms already")
-    world.run_to(target)
+    return target
 
 
 # --- requests
@@ -157,7 +157,7 @@ def _change(world: World, words: Words, what: str, change: Callable[[Configurati
         raise BadScript("nobody leads; name a node: … at NODE")
     wanted = node.view.configuration
     for name in names:
-        wanted = change(wanted, name)
+        wanted = change(wanted, world.nodes[name].name)
     node.give(ChangeAsked(world.next_request(node, f"{what} {' '.join(names)}"), wanted))
 
 
@@ -330,9 +330,12 @@ SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peer
 
 
 class Entry(NamedTuple):
-    """One command: what it does, whether it only makes the setting, how it is written, what it means."""
+    """One command: what it does, whether it only makes the setting, how it is written, what it means.
 
-    act: Callable[[World, Words], None]
+    `act` returns the time (ns) up to which things then happen; None: now.
+    """
+
+    act: Callable[[World, Words], Optional[int]]
     is_setting: bool
     usage: str
     meaning: str
@@ -380,8 +383,8 @@ def execute(world: Optional[World], words: Words) -> Tuple[World, List[str]]:
     if not command.is_setting and not world.begun:
         world.begin()
     try:
-        command.act(world, words[1:])
+        target = command.act(world, words[1:])
     except (KeyError, IndexError, ValueError, TypeError) as error:
         raise BadScript(f"{type(error).__name__}: {error}; write it as: {command.usage}") from error
-    world.run_to(world.now_ns)
+    world.run_to(world.now_ns if target is None else target)
     return world, world.trace.take()
