@@ -72,7 +72,7 @@ class Invariants:
                       disk.hard_state)
         self._require(disk.entries[:message.match] == log_of(node)[:message.match],
                       "acknowledged an entry that was overwritten since", node, message)
-        if leader is None or leader.core is None or leader.view is None or leader.view.term != message.term:
+        if leader is None or leader.view is None or leader.view[:2] != (LEADER, message.term):
             return
         theirs = log_of(leader)[:message.match]
         self._require(disk.entries[:message.match] == theirs, "acknowledged what the leader has not", node, message)

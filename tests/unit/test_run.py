@@ -100,7 +100,8 @@ def test_the_value_of_an_option_is_no_file(tmp_path, monkeypatch):
 
 def test_the_tests_do_not_see_the_users_own_raftctl():
     found = runner.surroundings({"RAFTCTL_CONFIG": "x", "NOTIFY_SOCKET": "x", "PYTEST_ADDOPTS": "x", "HOME": "/root"})
-    assert found == {"HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(TOP)}
+    assert found == {"HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(TOP),
+                     "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 ORPHAN = """
