@@ -80,7 +80,7 @@ def _end(path: str, data: bytes, offset: int, hard_state: HardState, entries: Li
     if not any(rest):
         return Found(hard_state, tuple(entries), offset, chain, 0, False)
     first_sector_end = offset - offset % records.SECTOR + records.SECTOR
-    if any(data[offset:first_sector_end]):
+    if len(rest) >= records.HEAD_SIZE and any(data[offset:first_sector_end]):
         raise _damaged(path, offset, "its head is damaged")
     return _cut(path, data, offset, len(data), hard_state, entries, chain)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
 from raftctl.raft.configuration import quorum_size
-from raftctl.raft.inputs import LEADER, Ready
+from raftctl.raft.inputs import LEADER, View
 from raftctl.raft.messages import AppendReply, Entry, Message, Position, Vote, VoteReply
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ class Invariants:
     def _ms(self) -> float:
         return (self._world.now_ns - self._world.trace.origin_ns) / 1_000_000
 
-    def core_ended(self, node: "Node", error: Exception) -> None:
-        """Any exception out of a core ends the daemon (exit status 70); never returns."""
-        raise Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with {type(error).__name__}: {error}") from error
+    def core_ended(self, node: "Node", error: Exception) -> Broken:
+        """Any exception out of a core ends the daemon (exit status 70): return what to raise for it."""
+        return Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with {type(error).__name__}: {error}")
 
     # --- before a message leaves
 
@@ -67,9 +67,12 @@ class Invariants:
 
     def _acknowledged(self, node: "Node", target: str, message: AppendReply) -> None:
         disk, leader = node.disk, self._world.nodes.get(target)
+        assert node.core is not None
         self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
         self._require(disk.hard_state.promise >= self._world.timing.election_min, "a vow that is not on disk", node,
                       disk.hard_state)
+        if node.core.view().term > message.term:
+            return                  # a later leader may have overwritten it in the same turn: the ack was true
         self._require(disk.entries[:message.match] == log_of(node)[:message.match],
                       "acknowledged an entry that was overwritten since", node, message)
         if leader is None or leader.view is None or leader.view[:2] != (LEADER, message.term):
@@ -83,13 +86,14 @@ class Invariants:
         self._require(entry.index == node.applied + 1, "applied out of order", node, entry.position)
         self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node, entry.position)
 
-    def stepped(self, node: "Node", ready: Ready) -> None:
-        """Check all that a step of `node` may have broken."""
-        view, log = ready.view, log_of(node)
+    def stepped(self, node: "Node") -> None:
+        """Check all that a step of `node`, or taking its `Ready`, may have broken."""
+        assert node.core is not None
+        view, log = node.core.view(), log_of(node)
         self._log_matching(node, log)
         if view.role == LEADER:
             self._leading(node, view.term, log)
-        self._commit(node, log, view.commit_index)
+        self._commit(node, view, log)
         leased = [other.name for other in self._world.nodes.values() if other.is_leased]
         self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
 
@@ -113,17 +117,17 @@ class Invariants:
             self._require(log[:len(earlier)] == earlier, "Leader Append-Only", node, f"term {term}")
         self._leader_logs[key] = log
 
-    def _commit(self, node: "Node", log: List[Entry], index: int) -> None:
+    def _commit(self, node: "Node", view: View, log: List[Entry]) -> None:
+        index = view.commit_index
         self._require(index <= len(log), "commit_index behind the log", node, index)
         known = self._committed[:index]
         self._require(log[:len(known)] == known, "State Machine Safety", node, f"commits {index}")
         if index <= len(self._committed):
             return
-        # A follower may not be the first to know, save of entry 1 (founding).
-        self._require(node.view is not None and (node.view.role == LEADER or index == 1),
-                      "committed by a follower", node, index)
-        voters = node.view.configuration.voters if node.view else ()
-        held = [name for name in voters if self._world.nodes[name].disk.entries[:index] == log[:index]]
+        # Save of entry 1 (founding) no follower may be the first to know.
+        self._require(view.role == LEADER or index == 1, "committed by a follower", node, index)
+        nodes, voters = self._world.nodes, view.configuration.voters
+        held = [name for name in voters if name in nodes and nodes[name].disk.entries[:index] == log[:index]]
         self._require(len(held) >= quorum_size(voters), "committed without a quorum of disks", node,
                       f"{index} held by {' '.join(held)}")
         self._committed = log[:index]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, Optional, Sequence
+from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Configuration, decode
@@ -14,6 +14,8 @@ from scenario.disk import Disk
 
 if TYPE_CHECKING:
     from scenario.world import World
+
+T = TypeVar("T")
 
 
 class Node:
@@ -86,14 +88,16 @@ class Node:
         """Step the core through `inputs`, then do what it wants."""
         core = self.core
         assert core is not None
+        for given in inputs:
+            self._guarded(lambda given=given: core.step(self.now, given))
+            self.world.invariants.stepped(self)
+        self._carry_out(self._guarded(lambda: core.ready(self.now)))
+
+    def _guarded(self, act: Callable[[], T]) -> T:
         try:
-            for given in inputs:
-                core.step(self.now, given)
-            ready = core.ready(self.now)
+            return act()
         except Exception as error:
-            self.world.invariants.core_ended(self, error)
-        else:
-            self._carry_out(ready)
+            raise self.world.invariants.core_ended(self, error) from error
 
     def _carry_out(self, ready: Ready) -> None:
         world = self.world
@@ -114,7 +118,7 @@ class Node:
         for request, index in ready.reads:
             self._answer(request, f"answered at {index}")
         self._arm(ready.deadline)
-        world.invariants.stepped(self, ready)
+        world.invariants.stepped(self)
 
     def _answer(self, request: int, effect: str, *, keep: bool = False) -> None:
         self.world.trace.note(self.world.now_ns, self.name, self.requests[request], effect)
