@@ -120,7 +120,7 @@ class Core:
     def _deadline(self, now: Instant) -> Optional[Instant]:
         state = self._state
         if state.role == LEADER:
-            due = state.rounds.sent_at(state.rounds.current).plus(state.timing.heartbeat)
+            due = state.rounds.last_sent.plus(state.timing.heartbeat)
             return state.lease_end if state.shows_leader and state.lease_end < due else due
         if not state.is_voter or state.stopping:
             return None

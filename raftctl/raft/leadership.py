@@ -38,7 +38,7 @@ def leader_alarm(state: State, now: Instant) -> None:
         state.decide(f"no quorum for {state.timing.election_max // MS} ms ({silence})", "follower")
         state.become_follower(now, state.term, None)
         return
-    if now.reached(state.rounds.sent_at(state.rounds.current).plus(state.timing.heartbeat)):
+    if now.reached(state.rounds.last_sent.plus(state.timing.heartbeat)):
         replication.begin_round(state, now)
         lease.renew(state, now)
 

@@ -21,8 +21,12 @@ def renew(state: State, now: Instant) -> None:
     if not number:
         return
     state.confirmed_reads += state.reads.take_confirmed(number)
-    end = state.rounds.sent_at(number).plus(state.timing.election_min * 9 // 10)
+    sent = state.rounds.sent_at(number)
+    if sent is None:
+        # A new voter answered only rounds that its elders had left behind: nothing newer is proven by a quorum.
+        return
     state.rounds.forget_before(number)
+    end = sent.plus(state.timing.election_min * 9 // 10)
     if state.commit_index >= state.term_start and end > state.lease_end:
         state.lease_end = end
     show(state, now)

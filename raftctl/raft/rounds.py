@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Dict
+from typing import Dict, Optional
 
 from raftctl.base.instants import Instant
 
@@ -20,8 +20,13 @@ class Rounds:
         self._sent[self.current] = now
         return self.current
 
-    def sent_at(self, number: int) -> Instant:
-        return self._sent[number]
+    def sent_at(self, number: int) -> Optional[Instant]:
+        """Return when round `number` was first sent; None where it is forgotten: a lease from then is over anyway."""
+        return self._sent.get(number)
+
+    @property
+    def last_sent(self) -> Instant:
+        return self._sent[self.current]
 
     def forget_before(self, number: int) -> None:
         """Drop what can't count any more: rounds before the newest one that a quorum acknowledged."""

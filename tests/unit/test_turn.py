@@ -118,3 +118,19 @@ def test_p4_an_orderly_stop_hands_over_within_milliseconds():
     world.run(60)
     (new,) = world.leaders()
     assert new is not old
+
+
+def test_a_cluster_of_one_grows_to_seven_one_by_one_and_keeps_its_leader():
+    # Found by reading: a new voter had acknowledged only rounds that the leader had forgotten.
+    world = World()
+    first = world.add(1)
+    world.run(2500)
+    for port in range(2, 8):
+        world.add(port, join=1)
+        world.run(1500)
+        assert world.leaders() == [first]
+        assert len(first.shown.view.configuration.voters) == port
+    assert {node.state for node in world.nodes.values() if node is not first} == {"FOLLOWER"}
+    world.add(8, join=2)
+    world.run(1500)
+    assert len(first.shown.view.configuration.members) == 7
