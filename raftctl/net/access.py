@@ -6,6 +6,7 @@ a secret may; without a secret configured, whoever reaches a loopback listener. 
 
 from __future__ import annotations
 
+import errno
 import grp
 import hmac
 import os
@@ -20,9 +21,10 @@ from raftctl.net.error_codes import CommandError
 
 GROUP = "raftctl"
 
-# linux/socket.h; the socket module has no name for it.
+# asm-generic/socket.h; the socket module has no name for it.
 _SO_PEERGROUPS = 59
-_MOST_GROUPS = 1024
+# Python's getsockopt gives no larger buffer.
+_GROUPS_SIZE = 1024
 
 
 class Caller(NamedTuple):
@@ -35,7 +37,7 @@ class Caller(NamedTuple):
 
 def unix_caller(sock: socket.socket) -> Caller:
     """Return who connected to the unix socket, as of the moment of connecting."""
-    _, user, group = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+    _, user, group = struct.unpack("iII", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
     may_change = user in (0, os.geteuid()) or is_of_group(sock, group, _group_number(GROUP))
     return Caller(may_change, f"{_user_name(user)}@{socket.gethostname()}", "unix")
 
@@ -46,12 +48,19 @@ def tcp_caller(place: Any, *, is_open: bool) -> Caller:
 
 
 def is_of_group(sock: socket.socket, primary: int, wanted: Optional[int]) -> bool:
-    """Is `wanted` (None: no such group) among the groups of the process that connected?"""
-    if wanted is None:
+    """Is `wanted` (None: no such group) among the groups of the process that connected?
+
+    Of a process in more than 256 groups only the primary one counts.
+    """
+    if wanted is None or wanted == primary:
+        return wanted is not None
+    try:
+        groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _GROUPS_SIZE)
+    except OSError as error:
+        if error.errno != errno.ERANGE:
+            raise
         return False
-    size = struct.calcsize("i")
-    groups = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MOST_GROUPS * size)
-    return wanted == primary or (wanted,) in struct.iter_unpack("i", groups)
+    return (wanted,) in struct.iter_unpack("I", groups)
 
 
 def _group_number(name: str) -> Optional[int]:

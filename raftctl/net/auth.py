@@ -140,7 +140,7 @@ class Handshake:
         return out
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the other side (empty: it closed). Raises `Refused` or `PeerFault`: then the connection ends."""
+        """Take bytes of the other side (empty: it closed). `Refused` or `PeerFault` ends the connection."""
         self._reader.receive(data)
         while True:
             event = self._reader.next_event()
@@ -168,8 +168,8 @@ class Handshake:
         if not handshake.speaks(version):
             self._refuse(handshake.refuse_version(version))
         if fields.get("secured") is not self.own.secured:
-            bare, holder = ("here", "the other side has one") if fields.get("secured") else ("there", "this node has one")
-            self._refuse(Refusal("secret", f"no secret is configured {bare}, {holder}"))
+            what = "here, the other side has one" if fields.get("secured") else "there, this node has one"
+            self._refuse(Refusal("secret", f"no secret is configured {what}"))
         theirs = handshake.decode_hello(body)
         if theirs.nonce == self.own.nonce:
             raise PeerFault("our own hello came back")

@@ -34,7 +34,7 @@ class CommandClient:
         self._is_proven = False
         self._received = b""
 
-    def __enter__(self) -> CommandClient:
+    def __enter__(self) -> CommandClient:  # noqa: PYI034  typing.Self begins with 3.11
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -64,7 +64,8 @@ def from_reply(reply: Dict[str, Any]) -> CommandError:
     code = found.pop("code", "refused")
     message = str(found.pop("message", "the daemon refused without a reason"))
     hint = str(found.pop("hint", ""))
-    return CommandError(code if code in CODES else "refused", message, hint, **found)
+    known = isinstance(code, str) and code in CODES
+    return CommandError(code if known else "refused", message, hint, **found)
 
 
 # Errors of other layers that `answer` may let through.

@@ -77,7 +77,6 @@ class PeerListener:
             established = self._shake(sock)
             hello = established.theirs
             who = hello.address
-            self._servers.room.trust(sock)
             threading.current_thread().name = f"in-{who.partition('//')[2]}"
             if hello.role == handshake.PEER:
                 self._accepted(hello)
@@ -101,6 +100,9 @@ class PeerListener:
                 if time.monotonic() >= deadline_s:
                     raise PeerFault(f"no handshake within {HANDSHAKE_S:.0f} s")
                 side.receive(data)
+                if side.result is not None:
+                    # Before the dialler hears of it: it must not be evicted any more.
+                    self._servers.room.trust(sock)
                 sock.sendall(side.outgoing())
         except PeerFault:
             _say_why(sock, side.outgoing())

@@ -45,9 +45,8 @@ class Posts:
 
     def wait(self, found, count=1):
         with self._changed:
-            matching = lambda: [event for event in self.events if found(event)]  # noqa: E731
-            assert self._changed.wait_for(lambda: len(matching()) >= count, DEADLINE_S), self.events
-            return matching()[count - 1]
+            assert self._changed.wait_for(lambda: sum(map(found, self.events)) >= count, DEADLINE_S), self.events
+            return [event for event in self.events if found(event)][count - 1]
 
     def wait_kind(self, kind, count=1):
         return self.wait(lambda event: isinstance(event, kind), count)
