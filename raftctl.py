@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts raftctl from a checkout: `python3 raftctl.py ...`. Only the launcher; the program is the folder raftctl/ beside it.
+"""Starts raftctl from a checkout: `python3 raftctl.py ...`. The program is the folder raftctl/ beside it.
 
 Its syntax is old on purpose: a Python that is too old must get as far as the line that says so.
 """

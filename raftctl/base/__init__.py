@@ -1,1 +1,1 @@
-"""What two or more layers use: errors, instants, addresses, durations, files, logs, resources. Imports nothing of ours."""
+"""What two or more layers use: errors, instants, addresses, durations, files, logs. Imports nothing of ours."""

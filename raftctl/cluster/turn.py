@@ -185,7 +185,8 @@ class Turn:
             message = decode_message(body)
         except Malformed as error:
             raise PeerFault(f"{hello.address}: {error}") from error
-        if hello.role == handshake.GUARDIAN and not (isinstance(message, Release) and message.instance == hello.instance):
+        releases_own = isinstance(message, Release) and message.instance == hello.instance
+        if hello.role == handshake.GUARDIAN and not releases_own:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.view().configuration
         # A founder's connection may be older than the cluster: then its instance is named, not its cluster.

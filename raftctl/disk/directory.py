@@ -125,10 +125,12 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
     try:
         found = json.loads(raw)
         if found["format"] != _FORMAT:
-            raise DiskFault(f"{name}: format {found['format']!r} is unknown; this raftctl reads {_FORMAT}: use a newer one")
+            raise DiskFault(f"{name}: format {found['format']!r} is unknown; this raftctl reads {_FORMAT}: "
+                            "use a newer one")
         identity = Identity(*(found[field] for field in Identity._fields))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DiskFault(f"{name} is damaged ({error}); move the directory away and start: the node rejoins empty") from error
+        raise DiskFault(f"{name} is damaged ({error}); move the directory away and start: "
+                        "the node rejoins empty") from error
     if not isinstance(identity.instance, str) or type(identity.incarnation) is not int or identity.incarnation < 1:
         raise DiskFault(f"{name} is damaged; move the directory away and start: the node rejoins empty")
     return identity

@@ -225,7 +225,7 @@ class Daemon:
         call.wait(CLOSE_S)
 
     def _wait_for(self, *kinds: str) -> str:
-        """Return which of `kinds` the guardian said, "" when it is gone. It keeps the deadlines, and ends us by KILL."""
+        """Return which of `kinds` the guardian said, "" when it is gone. The deadlines are its own."""
         while True:
             data = self._tether.recv(65536)
             if not data:

@@ -52,7 +52,7 @@ class Requests:
     """`answer` is what the command listener calls, in any of its threads."""
 
     def __init__(self, inbox: Inbox, status: Status, give_up_cluster: Callable[[str, bool], None]) -> None:
-        """`give_up_cluster(address, discard_data)` makes the node start again as one that joins; raises if it may not."""
+        """`give_up_cluster(address, discard_data)` starts the node again as one that joins, or raises."""
         self._inbox, self._status, self._give_up_cluster = inbox, status, give_up_cluster
         self._tokens = itertools.count(1)
         self._waiters: Dict[int, _Waiter] = {}

@@ -61,7 +61,8 @@ NOBODY = Configuration("", ())
 def configuration(cluster_id: str, members: Collection[Member]) -> Configuration:
     """Return the configuration with its members in their one order, so that equal ones have equal bytes."""
     ordered = tuple(sorted(members))
-    require(len({member.instance for member in ordered}) == len(ordered), "an instance twice in a configuration", ordered)
+    instances = {member.instance for member in ordered}
+    require(len(instances) == len(ordered), "an instance twice in a configuration", ordered)
     return Configuration(cluster_id, ordered)
 
 

@@ -102,7 +102,8 @@ def encode_message(message: Message) -> bytes:
     if isinstance(message, Append):
         return _encode_append(message)
     if isinstance(message, Release):
-        return bytes([RELEASE]) + _encode_instance(message.instance) + _HARD_STATE.pack(message.incarnation, message.term)
+        proven = _HARD_STATE.pack(message.incarnation, message.term)
+        return bytes([RELEASE]) + _encode_instance(message.instance) + proven
     kind = _KIND[type(message)]
     flat: list = []
     for field in message:

@@ -85,7 +85,7 @@ class LinkDown(NamedTuple):
 
 
 class Founded(NamedTuple):
-    """The configuration of a new cluster: entry 1 of term 1, the same bytes on every founder, committed by that (§6)."""
+    """The configuration of a new cluster: entry 1, the same on every founder and committed by that (§6)."""
 
     configuration: Configuration
 
