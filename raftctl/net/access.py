@@ -88,12 +88,12 @@ class Challenge:
         self._nonce = os.urandom(protocol.NONCE_SIZE).hex()
         return self._nonce
 
-    def verify(self, mac: Any) -> None:
-        """Raise `CommandError` for a request out of turn, `PeerFault` for a wrong MAC: it ends the connection."""
+    def verify(self, proof: Any) -> None:
+        """Raise `CommandError` for a request out of turn, `PeerFault` for a wrong one: it ends the connection."""
         nonce, self._nonce = self._nonce, None
         if nonce is None:
             raise CommandError("bad_request", "authenticate without a challenge before it")
-        if not isinstance(mac, str) or not mac.isascii():
-            raise CommandError("bad_request", '"mac" is missing or no text')
-        if not any(hmac.compare_digest(protocol.command_mac(secret, nonce), mac) for secret in self._secrets):
+        if not isinstance(proof, str) or not proof.isascii():
+            raise CommandError("bad_request", '"proof" is missing or no text')
+        if not any(hmac.compare_digest(protocol.command_proof(secret, nonce), proof) for secret in self._secrets):
             raise PeerFault("the secret differs")

@@ -84,8 +84,8 @@ class CommandClient:
         nonce = challenge.get("nonce")
         # A node without a secret has nothing to be proven; it decides by itself what it allows.
         if challenge.get("ok") and isinstance(nonce, str) and nonce.isascii():
-            mac = protocol.command_mac(self._secrets[0], nonce)
-            reply = self._exchange({"action": "authenticate", "mac": mac}, deadline_s, may_repeat=True)
+            proof = protocol.command_proof(self._secrets[0], nonce)
+            reply = self._exchange({"action": "authenticate", "proof": proof}, deadline_s, may_repeat=True)
             if not reply.get("ok"):
                 self.close()
                 raise NotAllowed(f"{self._where}: the secret is not the one of the node there; nothing was changed")

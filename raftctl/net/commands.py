@@ -65,8 +65,8 @@ class CommandListener:
                 [tcp[0]], tcp[1], key="command_port", is_guarded=bool(secrets) or insecure
             )
             self.port = binding.place_of(sockets[0])[1]
-        # No secret: then it is loopback, or the configuration says "insecure".
-        self._is_open = not secrets
+        # Never for all where other hosts can reach it, also not where the configuration says "insecure".
+        self._is_open = not secrets and all(map(binding.is_loopback, sockets))
         try:
             self._listeners = [Servers(sockets, self._serve_tcp, self._refuse, cap)]
             if unix:
@@ -78,7 +78,7 @@ class CommandListener:
 
     def start(self) -> None:
         if self.port is not None and self._is_open:
-            _log.warning("whoever reaches command port %d may change the store: no secret is set", self.port)
+            _log.warning("every user of this host may change the store over port %d: no secret is set", self.port)
         for listener in self._listeners:
             listener.start()
 
@@ -253,7 +253,7 @@ class _Conversation:
     def _authenticate(self, request: Dict[str, Any]) -> Dict[str, Any]:
         if self._challenge is None:
             raise CommandError("bad_request", "there is no secret to prove here")
-        self._challenge.verify(request.get("mac"))
+        self._challenge.verify(request.get("proof"))
         self._caller = self._caller._replace(may_change=True)
         self._lines.limit = protocol.LINE_LIMIT
         return {}

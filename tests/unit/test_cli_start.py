@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from types import SimpleNamespace
 
 import pytest
@@ -53,7 +52,7 @@ def config(tmp_path):
 def temporary(tmp_path, monkeypatch):
     folder = tmp_path / "tmp"
     folder.mkdir()
-    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    monkeypatch.setenv("TMPDIR", str(folder))
     return folder
 
 

