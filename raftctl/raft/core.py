@@ -58,7 +58,6 @@ class Core:
         """`random` returns floats in [0, 1). A restored promise begins a start vow at `now` (P2)."""
         self._state = State(own, incarnation, timing, restored, now, random)
         self._state.set_election_deadline(now)
-        self._uncommitted_bytes = 0
 
     def step(self, now: Instant, given: Input) -> None:
         """Take one input. What it causes is in the next `ready`."""
@@ -72,7 +71,8 @@ class Core:
         write = state.take_write()
         committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
         state.handed_out += len(committed)
-        self._uncommitted_bytes -= sum(len(entry.body) for entry in committed) if state.role == LEADER else 0
+        if state.role == LEADER:
+            state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads), tuple(state.accepted),
                       tuple(state.refused), tuple(state.decisions), self._deadline(now), self.view())
         for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.decisions):
@@ -108,7 +108,7 @@ class Core:
     @property
     def can_take(self) -> bool:
         """May a proposal be appended now, or has this leader too much uncommitted already?"""
-        return self._uncommitted_bytes < UNCOMMITTED_LIMIT
+        return self._state.uncommitted_bytes < UNCOMMITTED_LIMIT
 
     @property
     def may_change(self) -> bool:
@@ -147,7 +147,7 @@ class Core:
             state.refuse(given.request, "busy")
             return
         index = state.log.last_index + 1
-        self._uncommitted_bytes += len(given.body)
+        state.uncommitted_bytes += len(given.body)
         state.append(Entry(state.term, index, given.kind, given.body))
         state.accepted.append(Accepted(given.request, state.term, index))
 

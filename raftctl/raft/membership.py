@@ -24,7 +24,9 @@ def ask_change(state: State, now: Instant, request: int, wanted: Configuration) 
         state.refuse(request, code)
         return
     index = state.log.last_index + 1
-    state.append(Entry(state.term, index, CONFIGURATION, configurations.encode(wanted)))
+    body = configurations.encode(wanted)
+    state.uncommitted_bytes += len(body)
+    state.append(Entry(state.term, index, CONFIGURATION, body))
     replication.add_progress(state)
     state.accepted.append(Accepted(request, state.term, index))
     voters = " ".join(state.name(voter) for voter in wanted.voters)

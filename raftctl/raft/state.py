@@ -87,6 +87,7 @@ class State:
         self.progress: Dict[Instance, Progress] = {}     # leader only, and so the rest
         self.rounds = Rounds()
         self.reads = Reads()
+        self.uncommitted_bytes = 0                       # bodies in the log that the store was not given yet
         self.term_start = 0                              # index of the no-op of this leadership
         self.lease_end = now
         self.shows_leader = False

@@ -289,7 +289,7 @@ def test_11_2_a_wrong_mac_ends_the_connection_and_a_challenge_is_good_once():
         with connect(listener.port) as sock:
             nonce = ask(sock, {"action": "challenge"})[0]["nonce"]
             proof = command_proof(SECRET, nonce)
-            first, again = ask(sock, {"action": "authenticate", "proof": proof}, {"action": "authenticate", "proof": proof})
+            first, again = ask(sock, *[{"action": "authenticate", "proof": proof}] * 2)
             assert first["ok"] and again["error"]["code"] == "bad_request"
         with connect(listener.port) as sock:
             assert ask(sock, {"action": "challenge"})[0]["nonce"] != nonce
