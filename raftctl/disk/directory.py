@@ -46,8 +46,9 @@ class Directory:
     def remove_data(self) -> None:
         """Give up all data; the next open makes a new instance. Killed half-way, that open goes on with it.
 
-        `instance` goes first: a log without one is what is left of a removed instance, and removed at open.
+        `instance` first says so, durably, and goes last: a log without one is damage, never what a removal left.
         """
+        _write_identity(self._files, self.path, self.identity, removed=True)
         _remove_data(self._files, self.path)
 
     def close(self) -> None:
@@ -60,6 +61,7 @@ def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable
 
     Raises `NotAllowed` while another daemon has the lock, `DiskFault` for everything the disk refuses.
     """
+    path = os.path.abspath(path)
     _make(files, path)
     lock_path = os.path.join(path, "lock")
     with guarded(lock_path, "opening the lock"):
@@ -76,7 +78,7 @@ def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable
 def _make(files: Files, path: str) -> None:
     missing = []
     parent = path
-    while not os.path.isdir(parent):
+    while not files.is_directory(parent):
         missing.append(parent)
         parent = os.path.dirname(parent)
     for folder in reversed(missing):
@@ -106,11 +108,30 @@ def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callabl
         boot_id = file.read().strip()
     before = _read_identity(files, path)
     if before is None:
-        _remove_data(files, path)
+        _begin_fresh(files, path)
         before = Identity("", new_instance(), 0, "", 0, 0)
     identity = Identity(before.cluster_id, before.instance, before.incarnation + 1, boot_id, device, inode)
     _write_identity(files, path, identity)
     return identity
+
+
+def _begin_fresh(files: Files, path: str) -> None:
+    """Refuse a log that has lost its `instance`; make the directory's own name durable, whoever made it."""
+    with guarded(path, "looking for a log"):
+        log = files.names(os.path.join(path, "log")) if files.is_directory(os.path.join(path, "log")) else []
+    if log:
+        raise DiskFault(f"{os.path.join(path, 'instance')} is missing, but there is a log beside it; put it back, or "
+                        "move the directory away and start: the node rejoins empty")
+    folder = path
+    while folder != os.path.dirname(folder):
+        folder = os.path.dirname(folder)
+        try:
+            with guarded(folder, "syncing the directory"):
+                files.sync_directory(folder)
+        except DiskFault as fault:
+            if not isinstance(fault.__cause__, PermissionError):
+                raise
+            return   # not readable by us, so not made by us
 
 
 def _read_identity(files: Files, path: str) -> Optional[Identity]:
@@ -131,14 +152,17 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DiskFault(f"{name} is damaged ({error}); move the directory away and start: "
                         "the node rejoins empty") from error
+    if found.get("removed"):
+        _remove_data(files, path)
+        return None
     if not isinstance(identity.instance, str) or type(identity.incarnation) is not int or identity.incarnation < 1:
         raise DiskFault(f"{name} is damaged; move the directory away and start: the node rejoins empty")
     return identity
 
 
-def _write_identity(files: Files, path: str, identity: Identity) -> None:
+def _write_identity(files: Files, path: str, identity: Identity, *, removed: bool = False) -> None:
     name = os.path.join(path, "instance")
-    data = json.dumps({"format": _FORMAT, **identity._asdict()}, indent=1).encode() + b"\n"
+    data = json.dumps({"format": _FORMAT, **identity._asdict(), "removed": removed}, indent=1).encode() + b"\n"
     with guarded(name, "writing"):
         files.write_atomic(name, data)
 
@@ -147,10 +171,9 @@ def _remove_data(files: Files, path: str) -> None:
     log = os.path.join(path, "log")
     with guarded(path, "removing its data"):
         with contextlib.suppress(FileNotFoundError):
-            files.unlink(os.path.join(path, "instance"))
-            files.sync_directory(path)
-        with contextlib.suppress(FileNotFoundError):
             for name in files.names(log):
                 files.unlink(os.path.join(log, name))
             files.remove_directory(log)
-            files.sync_directory(path)
+        files.sync_directory(path)
+        files.unlink(os.path.join(path, "instance"))
+        files.sync_directory(path)

@@ -98,6 +98,9 @@ class Files:
         """Create one directory, for its owner only."""
         os.mkdir(path, 0o700)
 
+    def is_directory(self, path: str) -> bool:
+        return os.path.isdir(path)
+
     def names(self, path: str) -> List[str]:
         """Return the names in a directory, sorted."""
         return sorted(os.listdir(path))

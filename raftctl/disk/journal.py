@@ -37,32 +37,51 @@ class Journal:
         self._failed = False
 
     @classmethod
-    def open(cls, log_path: str, instance: str, files: Files = SYSTEM) -> Tuple["Journal", Recovered]:
-        """Open or make the journal in the directory `log_path`; raise `DiskFault` where it can't be trusted."""
+    def open(cls, log_path: str, instance: str, files: Files = SYSTEM, *,
+             must_exist: bool = False) -> Tuple["Journal", Recovered]:
+        """Open or make the journal in the directory `log_path`; raise `DiskFault` where it can't be trusted.
+
+        `must_exist`: the directory belongs to a cluster, so its votes and entries can't be missing. All that is
+        returned is durable, whatever the process before left unsynced.
+        """
         path = os.path.join(log_path, SEGMENT_NAME)
         with guarded(log_path, "making the journal"):
-            if not os.path.isdir(log_path):
+            if not files.is_directory(log_path) and not must_exist:
                 files.make_directory(log_path)
-                files.sync_directory(os.path.dirname(log_path))
-            descriptor = files.open(path, os.O_RDWR | os.O_CREAT)
+            descriptor = cls._open_segment(path, files, must_exist)
         try:
-            return cls._load(path, descriptor, instance, files)
+            return cls._load(path, descriptor, instance, files, must_exist)
         except BaseException:
             files.close(descriptor)
             raise
 
+    @staticmethod
+    def _open_segment(path: str, files: Files, must_exist: bool) -> int:
+        try:
+            return files.open(path, os.O_RDWR | (0 if must_exist else os.O_CREAT))
+        except FileNotFoundError as error:
+            raise _missing(path) from error
+
     @classmethod
-    def _load(cls, path: str, descriptor: int, instance: str, files: Files) -> Tuple["Journal", Recovered]:
+    def _load(cls, path: str, descriptor: int, instance: str, files: Files,
+              must_exist: bool) -> Tuple["Journal", Recovered]:
+        with guarded(path, "syncing what the last process left"):
+            # Killed between write and sync, it left pages that only the cache has: they count below, so they must
+            # be on disk. The names as well: whoever made them may have been killed before they were durable.
+            files.sync(descriptor)
+            files.sync_directory(os.path.dirname(path))
+            files.sync_directory(os.path.dirname(os.path.dirname(path)))
         with guarded(path, "reading"):
             # A failed sync marks its pages clean: what the cache holds may never have reached the disk (pitfall 5.1).
             files.forget_cached(descriptor)
             data = _read(files, descriptor)
         found = recovery.recover(path, data, instance)
+        if found.is_new and must_exist:
+            raise _missing(path)
         if found.is_new:
             _write_all(files, path, descriptor, [records.encode_segment(instance, 1)], 0)
             with guarded(path, "syncing"):
                 files.sync(descriptor)
-                files.sync_directory(os.path.dirname(path))
         if found.cut_bytes:
             # Zeros over the torn tail: nothing of it may fit behind a later, shorter write (pitfall 5.3).
             _write_all(files, path, descriptor, [bytes(found.cut_bytes)], found.end)
@@ -99,6 +118,11 @@ class Journal:
 
     def close(self) -> None:
         self._files.close(self._descriptor)
+
+
+def _missing(path: str) -> DiskFault:
+    return DiskFault(f"{path}: the log is missing, but the directory belongs to a cluster; put it back, or move the "
+                     "directory away and start: the node rejoins empty")
 
 
 def _read(files: Files, descriptor: int) -> bytes:

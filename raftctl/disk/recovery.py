@@ -82,7 +82,22 @@ def _end(path: str, data: bytes, offset: int, hard_state: HardState, entries: Li
     first_sector_end = offset - offset % records.SECTOR + records.SECTOR
     if len(rest) >= records.HEAD_SIZE and any(data[offset:first_sector_end]):
         raise _damaged(path, offset, "its head is damaged")
+    # Without a head the batch's size is unknown: a sound head anywhere behind says that this sector was once synced.
+    if _has_later_record(data, offset + records.HEAD_SIZE):
+        raise _damaged(path, offset, "its first sector is zeros, but more records follow it, so it is no torn tail")
     return _cut(path, data, offset, len(data), hard_state, entries, chain)
+
+
+def _has_later_record(data: bytes, begin: int) -> bool:
+    found = data.find(records.BATCH, begin)
+    while found != -1:
+        if found % records.ALIGNMENT == 0:
+            # The record before may be damaged; its checksum is taken as it stands: only the head must fit to it.
+            chain = records.chain_before(data, found)
+            if chain is not None and records.decode_head(data[found:found + records.HEAD_SIZE], chain) is not None:
+                return True
+        found = data.find(records.BATCH, found + 1)
+    return False
 
 
 def _cut(path: str, data: bytes, offset: int, record_end: int, hard_state: HardState, entries: List[Entry],

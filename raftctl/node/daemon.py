@@ -100,7 +100,9 @@ class Daemon:
         self._directory = open_directory(node.data_dir, new_instance=lambda: secrets.token_hex(16))
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
-        self._journal, recovered = Journal.open(self._directory.log_path, self._directory.identity.instance)
+        identity = self._directory.identity
+        self._journal, recovered = Journal.open(self._directory.log_path, identity.instance,
+                                                must_exist=bool(identity.cluster_id))
         founding_entry = recovered.entries[0] if recovered.entries else None
         if founding_entry and not self._directory.identity.cluster_id:
             self._directory.adopt_cluster(decode(founding_entry.body).cluster_id)
