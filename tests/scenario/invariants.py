@@ -136,5 +136,5 @@ class Invariants:
 def log_of(node: "Node") -> List[Entry]:
     """Return the log in a running node's memory."""
     assert node.core is not None
-    log = node.core._state.log            # noqa: SLF001: the product has no reason to show it
+    log = node.core._state.log            # the product has no reason to show it
     return list(log.between(0, log.last_index))

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 from typing import List, Optional, Sequence
 
-from raftctl.base.errors import OurFault
 from scenario.commands import COMMANDS, execute
 from scenario.invariants import Broken
 from scenario.parse import BadScript, Command, compose, parse
