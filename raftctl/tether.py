@@ -1,8 +1,8 @@
-"""What passes between a guardian and its node: JSON lines over a socketpair, and the lease board in shared memory.
+"""What passes between guardian and node: JSON lines over a socketpair, and the lease board in shared memory.
 
-Owns the table of messages, their framing (sans-io) and the board. Leaves the sockets, and what the words make either
-side do, to host/keeper.py and node/daemon.py. The end of the tether is a message too: whoever sees it closed ends
-(the node) or ends the other (the guardian), P6.
+Owns the table of messages, their framing (sans-io) and the board. Leaves the sockets, and what the words make
+either side do, to host/keeper.py and node/daemon.py. The end of the tether is a message too: whoever sees it
+closed ends (the node) or ends the other (the guardian), P6.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ STOPPING = "stopping"
 STOP = "stop"
 OUTGOING_DONE = "outgoing_done"
 
-# Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and kinds
-# are ignored: after an upgrade in place the node is newer than its guardian.
+# Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
+# kinds are ignored: after an upgrade in place the node is newer than its guardian.
 MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     LOCKED: {"instance": (str,), "incarnation": (int,), "term": (int,), "clusterId": (str,)},
     READY: {},
     STATUS: {"text": (str,)},
-    STATE: {"state": (str,), "previous": (str,), "term": (int,), "leader": (str, type(None)), "reason": (str,),
-            "role": (str,), "members": (list,), "clusterId": (str,)},
+    STATE: {"state": (str,), "previous": (str,), "term": (int,), "leader": (str, type(None)),
+            "reason": (str,), "role": (str,), "members": (list,), "clusterId": (str,)},
     PEERS: {"endpoints": (list,)},
     STOPPING: {},
     STOP: {},
@@ -74,8 +74,8 @@ class Line:
     def receive(self, data: bytes) -> List[Dict[str, Any]]:
         """Return the messages that `data` completes, in order; kinds unknown here are left out.
 
-        Raises `PeerFault` for what no process of ours sends. The end of the stream is the caller's to see: a line
-        cut short by it is no message.
+        Raises `PeerFault` for what no process of ours sends. The end of the stream is the caller's to see: a
+        line cut short by it is no message.
         """
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LINE_LIMIT:
@@ -96,7 +96,7 @@ def _parse(line: bytes) -> Dict[str, Any]:
 
 
 class BoardState(NamedTuple):
-    """What the node shows. `term`: the last in which this process led, 0: none. `lease_end`: valid while `leading`."""
+    """What the node shows. `term`: the last that this process led, 0: none. `lease_end`: while `leading`."""
 
     incarnation: int = 0
     term: int = 0
@@ -119,9 +119,10 @@ _READ_TRIES = 1000
 class Board:
     """The lease board: the node publishes, the guardian reads; neither ever waits for the other.
 
-    Two slots are written in turn, each under its number and a checksum, and a sequence counter names the newest. So
-    a node that is killed half-way through `publish` leaves the state before it whole, and no order of stores that a
-    processor chooses can show a torn one. `publish`: the node thread alone; `read` and `leased`: any thread.
+    Two slots are written in turn, each under its number and a checksum, and a sequence counter names the
+    newest. So a node that is killed half-way through `publish` leaves the state before it whole, and no order
+    of stores that a processor chooses can show a torn one. `publish`: the node thread alone; `read` and
+    `leased`: any thread.
     """
 
     def __init__(self, fd: int, memory: mmap.mmap) -> None:
@@ -130,7 +131,7 @@ class Board:
 
     @classmethod
     def create(cls) -> Board:
-        """Make a board that shows `BoardState()`; `fd` is to be passed on to the node (it is close-on-exec)."""
+        """Make a board that shows `BoardState()`; `fd` is to be passed on to the node (close-on-exec)."""
         fd = os.memfd_create("raftctl-board", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, _SIZE)
         # A truncated mapping would kill its readers by SIGBUS.
@@ -142,7 +143,7 @@ class Board:
 
     @classmethod
     def attach(cls, fd: int) -> Board:
-        """Map the board that `fd` was made for by the guardian; raise `OurFault` where it is none. Takes `fd` over."""
+        """Map the guardian's board behind `fd`; raise `OurFault` where it is none. Takes `fd` over."""
         require(os.fstat(fd).st_size == _SIZE, "not a lease board", fd)
         memory = mmap.mmap(fd, _SIZE)
         require(memory[:len(_MAGIC)] == _MAGIC, "not a lease board", fd)
@@ -150,8 +151,8 @@ class Board:
         return cls(fd, memory)
 
     def publish(self, state: BoardState) -> None:
-        """Show `state`. To be called before the first message of a term that it leads in leaves (P4), and at each
-        change of the lease; a `lease_end` shown here may be acted on by the guardian until it passes."""
+        """Show `state`. To be called before the first message of a term that it leads in leaves (P4), and at
+        each change of the lease; a `lease_end` shown here may be acted on by the guardian until it passes."""
         sequence = _SEQUENCE.unpack_from(self._memory, _SEQUENCE_AT)[0] + 1
         body = _SLOT.pack(sequence, state.incarnation, state.term, state.leading, *state.lease_end)
         start = _SLOTS_AT[sequence % 2]

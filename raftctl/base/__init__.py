@@ -1,1 +1,1 @@
-"""What two or more layers use: errors, instants, addresses, durations, files, logs. Imports nothing of ours."""
+"""For all layers: errors, instants, addresses, durations, files, logs. Imports nothing of ours."""

@@ -11,7 +11,7 @@ _FORM = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.%]+)\]|([^\[\]:/\s]+)):([0-9]{1,6})
 
 
 class Address(NamedTuple):
-    """A host (name, IPv4 or IPv6 without brackets) and a TCP port from 1 to 65535. Sorts by host, then port."""
+    """A host (name, IPv4 or IPv6 without brackets) and a TCP port, 1 to 65535. Sorts by host, then port."""
 
     host: str
     port: int

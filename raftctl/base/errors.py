@@ -1,8 +1,9 @@
 """Two kinds of fault: ours ends the process, everybody else's is an exception with one line for people.
 
-`require` guards what only a bug of ours can break; it raises `OurFault`, which nothing catches but the outermost
-handler of a process or thread (exit status 70). Bytes, files, users and peers raise a `RaftctlError`: its text is
-the whole message (what, where, what to do; one line), `exit_status` what the command line returns for it.
+`require` guards what only a bug of ours can break; it raises `OurFault`, which nothing catches but the
+outermost handler of a process or thread (exit status 70). Bytes, files, users and peers raise a
+`RaftctlError`: its text is the whole message (what, where, what to do; one line), `exit_status` what the
+command line returns for it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ UNKNOWN = 5
 NOT_ALLOWED = 6
 FAULT = 70
 DISK = 74
-# Not for users: a node ends with it to be started again at once by its guardian (it gave up its cluster to join).
+# Not for users: a node ends with it to be started again at once (it gave up its cluster to join).
 AGAIN = 75
 
 
@@ -33,7 +34,7 @@ def require(condition: Any, message: str, *details: Any) -> None:
 
 
 class RaftctlError(Exception):
-    """Something outside our code is wrong; `str(error)` is one line for people, without the `raftctl: ` prefix."""
+    """Something outside our code is wrong; `str(error)` is a line for people, with no `raftctl: ` prefix."""
 
     exit_status = NO
 
@@ -69,10 +70,10 @@ class NotAllowed(RaftctlError):
 
 
 class PeerFault(RaftctlError):
-    """A peer or client sent what no honest one sends; its connection is closed and nothing else changes (P8)."""
+    """A peer or client sent what no honest one sends; its connection is closed, nothing else changes (P8)."""
 
 
 class DiskFault(RaftctlError):
-    """A read, write or sync failed, or what was read is damaged: the node ends and nobody restarts it (P3)."""
+    """A read, write or sync failed, or what was read is damaged: the node ends, nobody restarts it (P3)."""
 
     exit_status = DISK

@@ -1,4 +1,4 @@
-"""What a host in a file means as it is written: an IP literal, the wildcard, the loopback. Looks nothing up."""
+"""What a host in a file means as written: an IP literal, the wildcard, the loopback. Looks nothing up."""
 
 from __future__ import annotations
 

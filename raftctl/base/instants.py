@@ -1,7 +1,8 @@
 """Instants on two clocks at once, because no single clock bounds elapsed time from both sides (P2).
 
-CLOCK_BOOTTIME counts suspend and is slewed by NTP; CLOCK_MONOTONIC_RAW is not slewed. What must not last too long
-(a lease) is measured by whichever ran faster, what must not end too early (a vow) by whichever ran slower.
+CLOCK_BOOTTIME counts suspend and is slewed by NTP; CLOCK_MONOTONIC_RAW is not slewed. What must not last too
+long (a lease) is measured by whichever ran faster, what must not end too early (a vow) by whichever ran
+slower.
 """
 
 from __future__ import annotations

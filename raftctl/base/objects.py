@@ -1,7 +1,8 @@
 """One JSON object from a stranger: strict, so that two readers can never see two things in the same bytes.
 
-Owns only the reading: duplicate keys, NaN and Infinity, numbers beyond 64 bits or a float's range, lone surrogates
-and nesting without end are refused. What the fields mean is for the callers (handshake, command protocol).
+Owns only the reading: duplicate keys, NaN and Infinity, numbers beyond 64 bits or a float's range, lone
+surrogates and nesting without end are refused. What the fields mean is for the callers (handshake, command
+protocol).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The files that come with the code but are no code: `units/`, `man/`, LICENSE.
 
-One function for a checkout and a zipapp (they lie beside the package) and an installation (they lie in it). Who
-needs a resource while a daemon runs reads it before READY: the packed file may be replaced under a running process.
+One function for a checkout and a zipapp (they lie beside the package) and an installation (they lie in it).
+Who needs a resource while a daemon runs reads it before READY: the packed file may be replaced under a
+running process.
 """
 
 from __future__ import annotations

@@ -83,8 +83,9 @@ class Ports(NamedTuple):
 def run(options: argparse.Namespace) -> int:
     """Run the cluster until Ctrl-C or SIGTERM; whatever happens, nothing is left behind. Main thread only."""
     events = _read_options(options)
-    # The name is known before the folder is there: a signal between the two can't lose it. Not tempfile.gettempdir():
-    # it tries the directory out with a file that a signal in that moment would leave behind.
+    # The name is known before the folder is there: a signal between the two can't lose it. Not
+    # tempfile.gettempdir(): it tries the directory out with a file that a signal in that moment would leave
+    # behind.
     folder = os.path.join(os.environ.get("TMPDIR") or "/tmp", f"raftctl-{os.urandom(6).hex()}")
     ports = Ports([])
     interrupts = Interrupts()

@@ -39,7 +39,7 @@ def join(options: argparse.Namespace) -> int:
 def _await_voter(
     daemon: endpoint.Daemon, former_cluster: str, address: str, deadline: float, timeout_s: float
 ) -> None:
-    """Return when the node votes in another cluster than `former_cluster`; wait until `deadline` (monotonic, s)."""
+    """Return once the node votes in another cluster than `former_cluster`, by `deadline` (monotonic, s)."""
     last = "it did not answer"
     while True:
         left = deadline - time.monotonic()

@@ -1,7 +1,8 @@
 """`pack`: raftctl as one file that any Python from 3.9 on runs.
 
-The same bytes from every Python, and from a checkout, an installation or a packed file: sorted names, a fixed date,
-nothing compressed. `--compile` adds byte code of the running version beside the source; another version ignores it.
+The same bytes from every Python, and from a checkout, an installation or a packed file: sorted names, a fixed
+date, nothing compressed. `--compile` adds byte code of the running version beside the source; another version
+ignores it.
 """
 
 from __future__ import annotations
@@ -42,14 +43,15 @@ if __name__ == "__main__":
     sys.exit(main())
 '''
 
-# What is packed: the name in the file is the group. All else that lies about is left out; an installation has the
-# resources inside the package.
+# What is packed: the name in the file is the group. All else that lies about is left out; an installation has
+# the resources inside the package.
 _PACKED = re.compile(
     r"""(raftctl/(?:\w+/)*\w+\.py | LICENSE)\Z
       | (?:raftctl/)?(units/\w[\w@.-]*\.service | man/\w[\w.-]*\.[1-9])\Z""",
     re.VERBOSE,
 )
-_NEEDED = ("raftctl/__init__.py", "raftctl/cli/main.py", "units/node.service", "units/cluster.service", "LICENSE")
+_NEEDED = ("raftctl/__init__.py", "raftctl/cli/main.py", "units/node.service", "units/cluster.service",
+           "LICENSE")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -62,7 +64,9 @@ def run(options: argparse.Namespace) -> int:
         write_atomic(path, packed, 0o755)
     except OSError as error:
         raise UsageError(f"{path}: not written ({os.strerror(error.errno or 0).lower()})") from None
-    extra = f", with byte code for Python {sys.version_info[0]}.{sys.version_info[1]}" if options.compile else ""
+    extra = ""
+    if options.compile:
+        extra = f", with byte code for Python {sys.version_info[0]}.{sys.version_info[1]}"
     output.complain(f"{path}: {len(packed) // 1024} KiB{extra}")
     return DONE
 
@@ -72,7 +76,8 @@ def archive(*, compiled: bool) -> bytes:
     members = {"__main__.py": ENTRY, **contents()}
     if compiled:
         members.update(
-            {f"{name}c": _byte_code(name, source) for name, source in members.items() if name.startswith("raftctl/")}
+            {f"{name}c": _byte_code(name, source) for name, source in members.items()
+             if name.startswith("raftctl/")}
         )
     whole = io.BytesIO()
     whole.write(SHEBANG)
@@ -95,7 +100,8 @@ def contents() -> Dict[str, bytes]:
     for name in _NEEDED:
         if name not in found:
             where = os.path.dirname(raftctl.__file__)
-            raise RaftctlError(f"{where}: {name} is missing from this copy of raftctl; install or copy it again")
+            raise RaftctlError(f"{where}: {name} is missing from this copy of raftctl; "
+                               "install or copy it again")
     return found
 
 
@@ -141,8 +147,8 @@ def _installed_licence() -> bytes:
 def _byte_code(name: str, source: bytes) -> bytes:
     """Return the .pyc of `source`, hash-based and unchecked (PEP 552).
 
-    A date can't serve: zipimport compares it in local time, so it would hold in one time zone only. The hash need
-    not be verified at each start: source and byte code come in one file.
+    A date can't serve: zipimport compares it in local time, so it would hold in one time zone only. The hash
+    need not be verified at each start: source and byte code come in one file.
     """
     code = compile(source, name, "exec", dont_inherit=True, optimize=0)
     flags = (1).to_bytes(4, "little")

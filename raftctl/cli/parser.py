@@ -105,7 +105,8 @@ def build(chosen: Optional[str]) -> Tuple[Parser, Parser]:
 def _add_command(commands: Any, name: str) -> Parser:
     command = COMMANDS[name]
     parser: Parser = commands.add_parser(
-        name, allow_abbrev=False, formatter_class=_Formatter, description=command.summary, epilog=command.details
+        name, allow_abbrev=False, formatter_class=_Formatter, description=command.summary,
+        epilog=command.details
     )
     parser.hint = f"raftctl help {name}"
     _add(parser, (*command.arguments, CONFIG, NODE))

@@ -1,7 +1,7 @@
 """`svcinstall` and `svcuninstall`: the systemd service of a configuration.
 
-Owns the files in /etc/systemd/system that raftctl wrote, and no other: each begins with a marker and says which
-configuration it is for. Anything that can be refused is refused before the first change.
+Owns the files in /etc/systemd/system that raftctl wrote, and no other: each begins with a marker and says
+which configuration it is for. Anything that can be refused is refused before the first change.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
 
 
 def uninstall(options: argparse.Namespace, host: Optional[Host] = None) -> int:
-    """Stop, disable and remove the unit; return the exit status, 1 where there is none. Data and configuration stay."""
+    """Stop, disable, remove the unit; return the exit status, 1 for no unit. Data and configuration stay."""
     host = host or _this_host()
     if not options.dry_run:
         _require_root(host, options, "svcuninstall")
@@ -136,8 +136,8 @@ def _require_root(host: Host, options: argparse.Namespace, command: str) -> None
 
 def _require_systemd(host: Host) -> None:
     if not os.path.isdir(host.booted):
-        raise RaftctlError("this host does not run systemd, nothing was changed; start the daemon by what it runs: "
-                           "raftctl -c FILE start")
+        raise RaftctlError("this host does not run systemd, nothing was changed; "
+                           "start the daemon by what it runs: raftctl -c FILE start")
     if shutil.which(host.systemctl) is None:
         raise RaftctlError(f"{host.systemctl} is not on the PATH, nothing was changed")
 
@@ -155,8 +155,8 @@ def _refuse_foreign(host: Host, path: str, before: Optional[str], unit: Unit) ->
     for folder in host.other_units:
         other = os.path.join(folder, unit.file_name)
         if os.path.lexists(other):
-            raise NotAllowed(f'{other}: a service of this name is there already; choose another "serviceName", '
-                             "or hide it: --force")
+            raise NotAllowed(f'{other}: a service of this name is there already; '
+                             'choose another "serviceName", or hide it: --force')
 
 
 def _read(path: str) -> Optional[str]:
@@ -209,8 +209,9 @@ def _systemctl(host: Host, arguments: List[str], limit_s: float) -> None:
 
 def _call(host: Host, arguments: List[str], limit_s: float) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run([host.systemctl, *arguments], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                              stderr=subprocess.PIPE, text=True, errors="replace", timeout=limit_s, check=False)
+        return subprocess.run([host.systemctl, *arguments], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace",
+                              timeout=limit_s, check=False)
     except subprocess.TimeoutExpired:
         raise RaftctlError(f"systemctl {' '.join(arguments)}: no end within {limit_s:.0f} s") from None
 

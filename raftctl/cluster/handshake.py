@@ -1,8 +1,9 @@
 """Who may talk to whom: what a node says of itself at the start of a connection, and the verdict on it.
 
-Owns the numbers of all frame kinds, `Hello` with its bytes, and `judge`, the rules for admission (P7, design §4.4,
-§6). Pure. Leaves the proof of the secret to net/auth.py, the memory of who was seen to its caller, and founding and
-joining to their modules: fresh nodes and strangers to the configuration may connect, that is how they are seen.
+Owns the numbers of all frame kinds, `Hello` with its bytes, and `judge`, the rules for admission (P7, design
+§4.4, §6). Pure. Leaves the proof of the secret to net/auth.py, the memory of who was seen to its caller, and
+founding and joining to their modules: fresh nodes and strangers to the configuration may connect, that is how
+they are seen.
 """
 
 from __future__ import annotations
@@ -50,11 +51,11 @@ _LARGEST = 2**63 - 1
 class Hello(NamedTuple):
     """What one side of a connection says of itself; the dialler's stands beside each frame that it sends.
 
-    `expected_address` is whom the dialler wants to reach ("": it can't know: join, an acceptor). `fresh`: its log
-    has no entry. `founding` is its `clusterNodes` list, its own address in it, sorted (empty: it has no list).
-    `term` and `last` must be on disk already: peers remember them (P7). `start_id` is drawn by each process; a
-    guardian has none (""). `generation` numbers the dialler's connections (P2), 0 from an acceptor. `nonce` and
-    `secured` are filled in by net/auth.py.
+    `expected_address` is whom the dialler wants to reach ("": it can't know: join, an acceptor). `fresh`: its
+    log has no entry. `founding` is its `clusterNodes` list, its own address in it, sorted (empty: it has no
+    list). `term` and `last` must be on disk already: peers remember them (P7). `start_id` is drawn by each
+    process; a guardian has none (""). `generation` numbers the dialler's connections (P2), 0 from an
+    acceptor. `nonce` and `secured` are filled in by net/auth.py.
     """
 
     version: int
@@ -99,7 +100,7 @@ WENT_BACK = "data directory went back or is used twice"
 def judge(own: Hello, theirs: Hello, known: Callable[[str], Optional[Seen]]) -> Optional[Refusal]:
     """Return why `own` refuses `theirs`, None where it does not; both sides of a connection ask it.
 
-    `theirs` must be proven first where there is a secret (P8). `known` maps an instance to what it last showed.
+    `theirs` must be proven first if there is a secret (P8). `known` maps an instance to what it last showed.
     """
     for rule in _RULES:
         refusal = rule(own, theirs)
@@ -114,7 +115,8 @@ def speaks(version: int) -> bool:
 
 
 def refuse_version(version: Any) -> Refusal:
-    return Refusal("version", f"speaks protocol version {version}, this node {VERSION}; bring both to one release")
+    return Refusal("version",
+                   f"speaks protocol version {version}, this node {VERSION}; bring both to one release")
 
 
 def _judge_version(own: Hello, theirs: Hello) -> Optional[Refusal]:
@@ -125,7 +127,8 @@ def _judge_self(own: Hello, theirs: Hello) -> Optional[Refusal]:
     if theirs.instance != own.instance:
         return None
     if theirs.start_id == own.start_id:
-        return Refusal("self", f"{theirs.address} is this node itself; one address of the list leads back to it")
+        return Refusal("self",
+                       f"{theirs.address} is this node itself; one address of the list leads back to it")
     return Refusal(
         "self",
         f"{theirs.address} and {own.address} run on the same instance {own.instance}: one data directory "
@@ -189,7 +192,8 @@ def encode_hello(hello: Hello) -> bytes:
     fields["nonce"] = hello.nonce.hex()
     body = json.dumps(fields, separators=(",", ":")).encode("ascii")
     if len(body) > HELLO_LIMIT:
-        raise UsageError(f"clusterNodes: the list takes {len(body)} bytes, more than {HELLO_LIMIT}; shorten the names")
+        raise UsageError(f"clusterNodes: the list takes {len(body)} bytes, more than {HELLO_LIMIT}; "
+                         "shorten the names")
     return body
 
 
@@ -208,7 +212,7 @@ def read_version(body: bytes) -> Tuple[Dict[str, Any], int]:
 
 
 def decode_hello(body: bytes) -> Hello:
-    """Return the hello that `encode_hello` wrote; unknown fields are ignored, anything else raises `PeerFault`."""
+    """Return the hello that `encode_hello` wrote; unknown fields are ignored, all else raises `PeerFault`."""
     fields, version = read_version(body)
     return Hello(
         version=version,

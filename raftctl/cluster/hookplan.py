@@ -1,8 +1,9 @@
 """Which hook of a node runs next (P5): one lane for leader, follower, start and stop.
 
-Owns the order: one at a time, level-triggered, a new term passes through `follower`, a lost lease ends a running
-`leader` hook. Pure: `step(now, event)` gives effects. Leaves to its caller how it knows what holds, the look at the
-lease at the instant a `leader` hook starts (answered with `NotStarted`), and running, ending and timing the process.
+Owns the order: one at a time, level-triggered, a new term passes through `follower`, a lost lease ends a
+running `leader` hook. Pure: `step(now, event)` gives effects. Leaves to its caller how it knows what holds,
+the look at the lease at the instant a `leader` hook starts (answered with `NotStarted`), and running, ending
+and timing the process.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ FOLLOWER_HOOK = "follower"
 START_HOOK = "start"
 STOP_HOOK = "stop"
 
-# (leader or follower hook that ran last, what holds now) → the hook that is due. UNKNOWN after nothing ran is the
-# time before the first election: `follower` has to wait until it is known that another leads.
+# (leader or follower hook that ran last, what holds now) → the hook that is due. UNKNOWN after nothing ran is
+# the time before the first election: `follower` has to wait until it is known that another leads.
 NEXT_HOOK = {
     (None, LEADS): LEADER_HOOK, (LEADER_HOOK, LEADS): None, (FOLLOWER_HOOK, LEADS): LEADER_HOOK,
     (None, FOLLOWS): FOLLOWER_HOOK, (LEADER_HOOK, FOLLOWS): FOLLOWER_HOOK, (FOLLOWER_HOOK, FOLLOWS): None,
@@ -55,9 +56,9 @@ class Ready(NamedTuple):
 
 
 class Outgoing(NamedTuple):
-    """Nothing incoming runs any more: `follower` if this node led, and `stop` as well where the stop is `orderly`.
+    """Nothing incoming runs any more: `follower` if this node led, `stop` too where the stop is `orderly`.
 
-    Each is answered with `OutgoingDone`. `Ready` ends it (a node that began anew); an orderly one is for good.
+    Each is answered by `OutgoingDone`. `Ready` ends it (a node that began anew); an orderly one is for good.
     """
 
     orderly: bool
@@ -76,7 +77,7 @@ class NotStarted(NamedTuple):
 
 
 class SkipStop(NamedTuple):
-    """The user is in a hurry: no `stop` hook that has not begun, no further tries. `follower` is never left out."""
+    """The user hurries: no `stop` hook that has not begun, no further tries. `follower` is never left out."""
 
 
 class Wake(NamedTuple):
@@ -121,7 +122,7 @@ class Plan:
         self._retries = dict(retries)
         self._holds = UNKNOWN
         self._facts = Facts()
-        # What was last known while this node did not lead: told to the `follower` between two terms of its own.
+        # What was last known while this node did not lead: told to `follower` between two terms of its own.
         self._between: Optional[Facts] = None
         self._last: Optional[str] = None
         # The term of that hook; 0 where it was cut short, so that no term is the same.
@@ -171,7 +172,8 @@ class Plan:
             self._retry = None
         if self._holds == LEADS:
             self._holds = UNKNOWN
-            self._facts = self._facts._replace(state="CANDIDATE", previous="LEADER", leader=None, reason="stopping")
+            self._facts = self._facts._replace(state="CANDIDATE", previous="LEADER", leader=None,
+                                               reason="stopping")
 
     def _receive_ended(self, now: int, event: Ended) -> None:
         hook, self._running = self._running, None

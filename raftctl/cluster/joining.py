@@ -1,8 +1,8 @@
 """Admission by the leader: learner first, voter once it has caught up (design §6; dissertation §4.2.1).
 
-A stranger is admitted only when the leader's *own* dial to its address reached that very instance. A member that lost
-its disk comes back as another instance at the same address: the old one is replaced in one entry, and only after it
-was silent for 10 × election max (P7). One change at a time; that is the core's rule.
+A stranger is admitted only when the leader's *own* dial to its address reached that very instance. A member
+that lost its disk comes back as another instance at the same address: the old one is replaced in one entry,
+and only after it was silent for 10 × election max (P7). One change at a time; that is the core's rule.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Joining:
         self.problem.clear()
 
     def next_change(self, now: Instant, core: Core, reached: Dict[str, Reached]) -> Optional[Configuration]:
-        """Return the configuration to propose now, None for none. `reached`: own dials that are up, by address."""
+        """Return the configuration to propose now or None. `reached`: own dials that are up, by address."""
         configuration = core.view().configuration
         if not core.may_change:
             return None

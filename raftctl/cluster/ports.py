@@ -21,7 +21,7 @@ class Identity(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What other threads read of the node, swapped whole. `state` is what held at the end of the last turn."""
+    """What other threads read of the node, swapped whole. `state`: what held at the end of the last turn."""
 
     view: View
     applied: int
@@ -34,7 +34,7 @@ class Shown(NamedTuple):
     reason: str
 
     def state(self, now: Instant, own: str) -> str:
-        """Return the state that users see (design §3) at this instant; LEADER ends with the lease, not with a turn."""
+        """Return the state that users see (design §3) now; LEADER ends with the lease, not with a turn."""
         view = self.view
         member = view.configuration.find(own)
         if member is None:

@@ -1,7 +1,8 @@
-"""Requests for the store: the leader proposes and reads, any other node forwards; each ends with one `Answer`.
+"""Requests for the store: the leader proposes and reads, other nodes forward; each ends with one `Answer`.
 
-Pure: asks come with a token that the caller drew; answers leave through `take_answers`. A proposal that was handed on
-and not answered has an unknown outcome; everything else that ends without an answer changed nothing.
+Pure: asks come with a token that the caller drew; answers leave through `take_answers`. A proposal that was
+handed on and not answered has an unknown outcome; everything else that ends without an answer changed
+nothing.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Serving:
 
     def __init__(self, store: Store, step: Callable[[Instant, object], None],
                  forward: Callable[[str, bytes], bool]) -> None:
-        """`step` feeds the core; `forward` sends a FORWARD body to an address and tells whether it is on its way."""
+        """`step` feeds the core; `forward` sends a FORWARD body to an address: is it on its way?"""
         self._store, self._step, self._forward = store, step, forward
         self._open: Dict[int, Ask] = {}
         self._waiting: Dict[int, Ask] = {}                 # no leader is known, or no link to it
@@ -90,10 +91,12 @@ class Serving:
 
     def _route(self, now: Instant, ask: Ask) -> None:
         if self._leads:
-            self._step(now, Proposed(ask.token, COMMAND, ask.body) if ask.kind == PROPOSE else ReadAsked(ask.token))
+            proposes = ask.kind == PROPOSE
+            self._step(now, Proposed(ask.token, COMMAND, ask.body) if proposes else ReadAsked(ask.token))
             return
         address = self._leader_address
-        if ask.origin is None and address and self._forward(address, _FORWARD.pack(ask.token, ask.kind) + ask.body):
+        if (ask.origin is None and address
+                and self._forward(address, _FORWARD.pack(ask.token, ask.kind) + ask.body)):
             self._forwarded[ask.token] = address
         elif ask.origin is None:
             self._waiting[ask.token] = ask
@@ -130,7 +133,8 @@ class Serving:
         if not token:
             return
         if term != entry.term or result is None:
-            self._answer(token, Answer("no_leader", 0, None))     # overwritten by a later leader: it never happened
+            # Overwritten by a later leader: it never happened.
+            self._answer(token, Answer("no_leader", 0, None))
         else:
             self._answer(token, Answer(result.code, result.revision, None))
 
@@ -201,10 +205,11 @@ _CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_faile
 
 
 def encode_reply(token: int, answer: Answer) -> bytes:
-    """Return the body of a FORWARD_REPLY: the asker's token, revision, whether a value follows, code, value."""
+    """Return the body of a FORWARD_REPLY: asker's token, revision, whether a value follows, code, value."""
     code = answer.code or ""
     require(code in _CODES, "answer code without a number", code)
-    return _REPLY.pack(token, answer.revision, answer.value is not None, _CODES.index(code)) + (answer.value or b"")
+    head = _REPLY.pack(token, answer.revision, answer.value is not None, _CODES.index(code))
+    return head + (answer.value or b"")
 
 
 def decode_reply(body: bytes) -> Tuple[int, Answer]:

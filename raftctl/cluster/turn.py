@@ -1,7 +1,7 @@
 """One turn of a node over ports: inputs in, then `finish` carries out what core, founding and requests want.
 
-The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled and which frames
-go where; decisions are the core's, the founding's and the joining's.
+The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled and which
+frames go where; decisions are the core's, the founding's and the joining's.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ URGENT_BYTES = 512
 
 
 class Turn:
-    """The node as a value machine. All methods are called by one thread, each with the instant of the call."""
+    """The node as a value machine. One thread calls all methods, each with the instant of the call."""
 
     def __init__(self, identity: Identity, cluster_id: str, core: Core, store: Store, timing: Timing,
                  founding: Optional[Founding], ports: Ports) -> None:
@@ -82,7 +82,7 @@ class Turn:
             self._founding.heard(now.boot, hello.address, _facts(hello))
 
     def frame(self, now: Instant, hello: Hello, kind: int, body: bytes) -> None:
-        """A frame of an accepted connection. `PeerFault` where it is malformed: its sender is to blame, not we."""
+        """A frame of an accepted connection. `PeerFault` where malformed: its sender is to blame, not we."""
         if kind == handshake.RAFT:
             self._receive_raft(now, hello, body)
         elif hello.role == handshake.GUARDIAN:
@@ -119,7 +119,7 @@ class Turn:
     # --- the end of a turn
 
     def finish(self, now: Instant) -> Optional[Instant]:
-        """Carry out what the inputs of this turn caused; return the moment for the next turn, None for no need."""
+        """Carry out what the inputs of this turn caused; return when the next is due, None for no need."""
         if self._deadline and now.reached(self._deadline):
             self.core.step(now, inputs.Alarm())
         if self._founding:
@@ -163,7 +163,8 @@ class Turn:
                 self.ports.answer(ask, answer)
             else:
                 address, token = ask.origin
-                self.ports.send(self._address(address), handshake.FORWARD_REPLY, encode_reply(token, answer), False)
+                self.ports.send(self._address(address), handshake.FORWARD_REPLY, encode_reply(token, answer),
+                                False)
 
     def _show(self, view: View, decisions: Tuple[Decision, ...]) -> None:
         if decisions:
@@ -190,7 +191,8 @@ class Turn:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.view().configuration
         # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
-        if not self.cluster_id or (hello.cluster_id != self.cluster_id and not configuration.find(hello.instance)):
+        if not self.cluster_id or (hello.cluster_id != self.cluster_id
+                                   and not configuration.find(hello.instance)):
             return
         if not configuration.members:
             self._introduced = hello.address     # a learner's first leader: our answers need a way back
@@ -210,7 +212,8 @@ class Turn:
         if self.cluster_id or not self._is_fresh or cluster_id != hello.cluster_id or not cluster_id:
             return
         self._founding = None
-        self._decisions.append(Decision(f"{hello.address} welcomes this node", f"joins cluster {cluster_id[:8]}"))
+        self._decisions.append(Decision(f"{hello.address} welcomes this node",
+                                        f"joins cluster {cluster_id[:8]}"))
         self._adopt_cluster(cluster_id)
 
     def _asked_to_join(self, now: Instant, hello: Hello, body: bytes) -> None:
@@ -218,7 +221,7 @@ class Turn:
         view = self.core.view()
         if view.role == LEADER:
             self.joining.ask(address, instance)
-        elif view.leader and hello.address == address:     # forwarded once: the leader is told, not a third node
+        elif view.leader and hello.address == address:     # forwarded once: to the leader, to no third node
             leader = self._leader_address(view)
             if leader:
                 self.ports.send(self._address(leader), handshake.JOIN, body, False)
@@ -242,7 +245,8 @@ class Turn:
         self.ports.send(self._address(text), handshake.RAFT, body, len(body) <= URGENT_BYTES)
 
     def _forward(self, address: str, body: bytes) -> bool:
-        return address in self._reached and self.ports.send(self._address(address), handshake.FORWARD, body, False)
+        return (address in self._reached
+                and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
     def _must_welcome(self, hello: Hello) -> bool:
         """Is it a learner that knows no cluster yet? A founder is given FOUND instead, by the `Holder`."""
@@ -289,13 +293,14 @@ class Turn:
                 self._founding.link_up(0, address, _facts(found.hello))
 
     def _follow_configuration(self, view: View) -> None:
-        """Dial the members, whoever founding or joining needs, and the file's list until a configuration is there."""
+        """Dial members, whom founding or joining needs, and the file's list until a configuration exists."""
         self._become_holder()
         members = tuple(member.address for member in view.configuration.members)
         introduced = (self._introduced,) if self._introduced else ()
         wanted = members or self.identity.listed + introduced
         wanted += (self._founding.targets if self._founding else ()) + self.joining.targets
-        targets = tuple(sorted(dict.fromkeys(address for address in wanted if address != self.identity.address)))
+        targets = tuple(sorted(dict.fromkeys(address for address in wanted
+                                             if address != self.identity.address)))
         if targets != self._dialled:
             self._dialled = targets
             self.ports.dial(tuple(self._address(address) for address in targets))
@@ -321,7 +326,7 @@ class Turn:
         return self._store.count
 
     def members(self, now: Instant) -> List[Dict[str, Any]]:
-        """Return a row for each member: address, instance, role, isLeader, connected, lastContactMs, matchIndex."""
+        """Return a row a member: address, instance, role, isLeader, connected, lastContactMs, matchIndex."""
         view = self.core.view()
         rows = []
         for member in view.configuration.members:

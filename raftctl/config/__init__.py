@@ -1,5 +1,6 @@
-"""The configuration file: `keys.py` is the one table of keys, `load.py` the way in, `model.py` what comes out.
+"""The configuration file: `keys.py` is the table of keys, `load.py` the way in, `model.py` what comes out.
 
-read (bytes to JSON) -> keys, values, hooks (JSON to values) -> nodes (defaults, rules within a node) -> together
-(rules between nodes). Reads files and asks the resolver; changes nothing. Light: `raftctl state` pays for it.
+read (bytes to JSON) -> keys, values, hooks (JSON to values) -> nodes (defaults, rules within a node) ->
+together (rules between nodes). Reads files and asks the resolver; changes nothing. Light: `raftctl state`
+pays for it.
 """

@@ -1,4 +1,4 @@
-"""The data directory: who may use it (lock), and who it is (`instance`: cluster id, instance id, incarnation; P7)."""
+"""The data directory: who may use it (lock), who it is (`instance`: cluster, instance, incarnation; P7)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TRY_AGAIN_S = 0.05
 
 
 class Identity(NamedTuple):
-    """`incarnation` is that of this start. `boot_id`, `lock_device`, `lock_inode`: of this start as well (P4)."""
+    """`incarnation` is that of this start. `boot_id`, `lock_device`, `lock_inode`: of this start too (P4)."""
 
     cluster_id: str
     instance: str
@@ -46,7 +46,8 @@ class Directory:
     def remove_data(self) -> None:
         """Give up all data; the next open makes a new instance. Killed half-way, that open goes on with it.
 
-        `instance` first says so, durably, and goes last: a log without one is damage, never what a removal left.
+        `instance` first says so, durably, and goes last: a log without one is damage, never what a removal
+        left.
         """
         _write_identity(self._files, self.path, self.identity, removed=True)
         _remove_data(self._files, self.path)
@@ -57,7 +58,7 @@ class Directory:
 
 def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable[[], str],
                    files: Files = SYSTEM) -> Directory:
-    """Make the directory where it is missing, take its lock within `deadline_s`, and begin a new incarnation in it.
+    """Make the directory where it is missing, take its lock within `deadline_s`, and begin a new incarnation.
 
     Raises `NotAllowed` while another daemon has the lock, `DiskFault` for everything the disk refuses.
     """
@@ -120,8 +121,8 @@ def _begin_fresh(files: Files, path: str) -> None:
     with guarded(path, "looking for a log"):
         log = files.names(os.path.join(path, "log")) if files.is_directory(os.path.join(path, "log")) else []
     if log:
-        raise DiskFault(f"{os.path.join(path, 'instance')} is missing, but there is a log beside it; put it back, or "
-                        "move the directory away and start: the node rejoins empty")
+        raise DiskFault(f"{os.path.join(path, 'instance')} is missing, but there is a log beside it; put it "
+                        "back, or move the directory away and start: the node rejoins empty")
     folder = path
     while folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
@@ -155,14 +156,16 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
     if found.get("removed"):
         _remove_data(files, path)
         return None
-    if not isinstance(identity.instance, str) or type(identity.incarnation) is not int or identity.incarnation < 1:
+    number = identity.incarnation
+    if not isinstance(identity.instance, str) or type(number) is not int or number < 1:
         raise DiskFault(f"{name} is damaged; move the directory away and start: the node rejoins empty")
     return identity
 
 
 def _write_identity(files: Files, path: str, identity: Identity, *, removed: bool = False) -> None:
     name = os.path.join(path, "instance")
-    data = json.dumps({"format": _FORMAT, **identity._asdict(), "removed": removed}, indent=1).encode() + b"\n"
+    fields = {"format": _FORMAT, **identity._asdict(), "removed": removed}
+    data = json.dumps(fields, indent=1).encode() + b"\n"
     with guarded(name, "writing"):
         files.write_atomic(name, data)
 

@@ -1,7 +1,7 @@
 """Every file operation of `disk/` in one replaceable object, and the words for what goes wrong with one.
 
-`Files` only passes on to the system; it decides nothing and raises `OSError`. Callers turn that into a `DiskFault`
-with `disk_fault`, which says where, what and what to do.
+`Files` only passes on to the system; it decides nothing and raises `OSError`. Callers turn that into a
+`DiskFault` with `disk_fault`, which says where, what and what to do.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from raftctl.base.errors import DiskFault
 Buffer = Union[bytes, memoryview]
 
 FREE_SPACE = "free space there, then start the node again"
-REPLACE = "see the kernel log (dmesg); on a sound disk, move the directory away and start: the node rejoins empty"
+REPLACE = ("see the kernel log (dmesg); on a sound disk, move the directory away and start: "
+           "the node rejoins empty")
 _ADVICE = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: "raise the quota or free space there, then start the node again",
@@ -32,7 +33,7 @@ _ADVICE = {
 
 
 def disk_fault(path: str, doing: str, error: OSError) -> DiskFault:
-    """Return the fault for an operation on `path` that failed; `doing` reads like "syncing" or "writing 4 bytes"."""
+    """Return the fault for a failed operation on `path`; `doing` is like "syncing" or "writing 4 bytes"."""
     number = error.errno or errno.EIO
     return DiskFault(f"{path}: {os.strerror(number).lower()} while {doing}; {_ADVICE.get(number, REPLACE)}")
 
@@ -47,7 +48,7 @@ def guarded(path: str, doing: str) -> Iterator[None]:
 
 
 class Files:
-    """The system's own. Stateless, any thread; blocks as long as the disk does. Offsets and sizes are in bytes."""
+    """The system's own. Stateless, any thread; blocks as long as the disk does. Offsets and sizes: bytes."""
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Return a descriptor that no child inherits."""
@@ -64,7 +65,7 @@ class Files:
         return os.pread(descriptor, size, offset)
 
     def write(self, descriptor: int, buffers: Sequence[Buffer], offset: int) -> int:
-        """Write in one call and return how many bytes were taken, which may be fewer than given (pwritev(2))."""
+        """Write in one call; return how many bytes were taken, maybe fewer than given (pwritev(2))."""
         return os.pwritev(descriptor, buffers, offset)
 
     def sync(self, descriptor: int) -> None:

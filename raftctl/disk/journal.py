@@ -1,7 +1,7 @@
-"""The journal: one batch, one record, one fdatasync; nothing that depends on it leaves before (P3, design §4.3).
+"""The journal: one batch, one record, one fdatasync; nothing depending on it leaves before (P3, design §4.3).
 
-One segment that grows, preallocated in steps, so that fdatasync seldom has a new size to write. What a start makes
-of the bytes is `recovery.py`.
+One segment that grows, preallocated in steps, so that fdatasync seldom has a new size to write. What a start
+makes of the bytes is `recovery.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ class Recovered(NamedTuple):
 class Journal:
     """The open segment. `append` by the disk thread alone; blocks as long as the disk does."""
 
-    def __init__(self, path: str, descriptor: int, end: int, chain: int, allocated: int, files: Files) -> None:
+    def __init__(
+        self, path: str, descriptor: int, end: int, chain: int, allocated: int, files: Files
+    ) -> None:
         self.path = path
         self._descriptor, self._files = descriptor, files
         self._end, self._chain, self._allocated = end, chain, allocated
@@ -41,8 +43,8 @@ class Journal:
              must_exist: bool = False) -> Tuple["Journal", Recovered]:
         """Open or make the journal in the directory `log_path`; raise `DiskFault` where it can't be trusted.
 
-        `must_exist`: the directory belongs to a cluster, so its votes and entries can't be missing. All that is
-        returned is durable, whatever the process before left unsynced.
+        `must_exist`: the directory belongs to a cluster, so its votes and entries can't be missing. All that
+        is returned is durable, whatever the process before left unsynced.
         """
         path = os.path.join(log_path, SEGMENT_NAME)
         with guarded(log_path, "making the journal"):
@@ -66,13 +68,14 @@ class Journal:
     def _load(cls, path: str, descriptor: int, instance: str, files: Files,
               must_exist: bool) -> Tuple["Journal", Recovered]:
         with guarded(path, "syncing what the last process left"):
-            # Killed between write and sync, it left pages that only the cache has: they count below, so they must
-            # be on disk. The names as well: whoever made them may have been killed before they were durable.
+            # Killed between write and sync, it left pages that only the cache has: they count below, so they
+            # must be on disk. The names as well: their maker may have been killed before they were durable.
             files.sync(descriptor)
             files.sync_directory(os.path.dirname(path))
             files.sync_directory(os.path.dirname(os.path.dirname(path)))
         with guarded(path, "reading"):
-            # A failed sync marks its pages clean: what the cache holds may never have reached the disk (pitfall 5.1).
+            # A failed sync marks its pages clean: what the cache holds may never have reached the disk
+            # (pitfall 5.1).
             files.forget_cached(descriptor)
             data = _read(files, descriptor)
         found = recovery.recover(path, data, instance)
@@ -91,7 +94,7 @@ class Journal:
         return journal, Recovered(found.hard_state, found.entries, found.cut_bytes)
 
     def append(self, write: Write) -> None:
-        """Make `write` durable. After a failure every further append is refused: the process must end (P3)."""
+        """Make `write` durable. After a failure every later append is refused: the process must end (P3)."""
         require(not self._failed, "append after a failed one", write.number)
         self._failed = True
         buffers, size, chain = records.encode_record(
@@ -121,8 +124,8 @@ class Journal:
 
 
 def _missing(path: str) -> DiskFault:
-    return DiskFault(f"{path}: the log is missing, but the directory belongs to a cluster; put it back, or move the "
-                     "directory away and start: the node rejoins empty")
+    return DiskFault(f"{path}: the log is missing, but the directory belongs to a cluster; put it back, or "
+                     "move the directory away and start: the node rejoins empty")
 
 
 def _read(files: Files, descriptor: int) -> bytes:
@@ -147,5 +150,6 @@ def _write_all(files: Files, path: str, descriptor: int, buffers: list, offset: 
         while left:
             taken = files.write(descriptor, [left], offset + total - len(left))
             if not taken:
-                raise DiskFault(f"{path}: the disk takes no more bytes; free space there, then start the node again")
+                raise DiskFault(f"{path}: the disk takes no more bytes; "
+                                "free space there, then start the node again")
             left = left[taken:]

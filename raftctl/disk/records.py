@@ -1,4 +1,4 @@
-"""The bytes of a segment: its header, and records that each hold one batch. Pure: no file, no decision about damage.
+"""The bytes of a segment: its header, and records of one batch each. Pure: no file, no decision about damage.
 
     segment:  header (one sector of 512 bytes), records, zeros to the end of the file
     header:   magic, format version u32, segment number u64, instance (length u8, ASCII), zeros, CRC-32 u32
@@ -7,14 +7,15 @@
               zeros up to 8 bytes below the next multiple of 16
               CRC-32 u32, "end\\n"
 
-All integers are big-endian. Both checksums of a record go on from the checksum of the record before (the first from
-the header's), so old bytes never fit behind a new record (pitfall 5.3).
+All integers are big-endian. Both checksums of a record go on from the checksum of the record before (the
+first from the header's), so old bytes never fit behind a new record (pitfall 5.3).
 
-One batch, which is synced before the next is written, is one record: so nothing valid can stand behind a torn one,
-in whatever order the disk wrote its sectors. A disk writes whole sectors, thus a torn record lacks whole sectors, and
-they read as zeros. The format makes that visible: the head and the tail of a record never cross a sector's edge and
-are never all zeros, the head has a checksum of its own, and it tells how many sectors between the two are zeros
-by nature. A record with more of them is torn; one whose checksum is wrong without that is damaged, however little.
+One batch, which is synced before the next is written, is one record: so nothing valid can stand behind a torn
+one, in whatever order the disk wrote its sectors. A disk writes whole sectors, thus a torn record lacks whole
+sectors, and they read as zeros. The format makes that visible: the head and the tail of a record never cross
+a sector's edge and are never all zeros, the head has a checksum of its own, and it tells how many sectors
+between the two are zeros by nature. A record with more of them is torn; one whose checksum is wrong without
+that is damaged, however little.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _SEGMENT = struct.Struct("!16sIQB")
 
 
 class Head(NamedTuple):
-    """A record's head that passed its checksum. `size`: the whole record in bytes; `zero_sectors`: see the module."""
+    """A record's head that passed its checksum. `size`: whole record in bytes; `zero_sectors`: see above."""
 
     length: int
     zero_sectors: int
@@ -73,7 +74,7 @@ def encode_segment(instance: str, number: int) -> bytes:
 
 
 def decode_segment(sector: bytes) -> Tuple[str, int, int]:
-    """Return instance, segment number and the checksum that begins the chain; raise `Malformed` with the reason.
+    """Return instance, segment number and the chain's first checksum; raise `Malformed` with the reason.
 
     The version is judged before the checksum: where a later one puts that is not known here.
     """
@@ -124,8 +125,10 @@ def decode_items(body: bytes) -> Batch:
     return Batch(hard_state, tuple(entries))
 
 
-def encode_record(parts: Sequence[bytes], offset: int, chain: int) -> Tuple[Tuple[bytes, bytes, bytes], int, int]:
-    """Return the buffers to write at `offset` of the file, their size in all, and the chain for the next record."""
+def encode_record(
+    parts: Sequence[bytes], offset: int, chain: int
+) -> Tuple[Tuple[bytes, bytes, bytes], int, int]:
+    """Return the buffers to write at `offset` of the file, their size in all, and the chain for the next."""
     require(offset % ALIGNMENT == 0, "record off its alignment", offset)
     length = sum(map(len, parts))
     require(0 < length <= BATCH_LIMIT, "record without or with too large a body", length)
@@ -138,7 +141,7 @@ def encode_record(parts: Sequence[bytes], offset: int, chain: int) -> Tuple[Tupl
 
 
 def decode_head(data: bytes, chain: int) -> Optional[Head]:
-    """Return the head in the first 16 bytes of `data`, or None where its checksum or any of its fields is wrong."""
+    """Return the head in the first 16 bytes of `data`, None where its checksum or any field is wrong."""
     if len(data) < HEAD_SIZE:
         return None
     fields = data[:_HEAD.size]
@@ -151,7 +154,7 @@ def decode_head(data: bytes, chain: int) -> Optional[Head]:
 
 
 def decode_record(record: bytes, chain: int) -> Optional[Tuple[bytes, int]]:
-    """Return the body and the next chain of a whole record whose head was sound, or None where it is not intact."""
+    """Return the body and the next chain of a whole record whose head was sound, None if it is not intact."""
     crc, end = _TAIL.unpack_from(record, len(record) - TAIL_SIZE)
     if end != END or crc != zlib.crc32(record[:-TAIL_SIZE], chain):
         return None
@@ -159,7 +162,7 @@ def decode_record(record: bytes, chain: int) -> Optional[Tuple[bytes, int]]:
 
 
 def chain_before(data: bytes, at: int) -> Optional[int]:
-    """Return the checksum in the record tail that ends at `at` of `data`, or None where no tail ends there."""
+    """Return the checksum in the record tail that ends at `at` of `data`, None where no tail ends there."""
     if at < TAIL_SIZE:
         return None
     crc, end = _TAIL.unpack_from(data, at - TAIL_SIZE)
@@ -180,7 +183,7 @@ def zero_sectors(body: bytes, offset: int) -> int:
 
 
 def is_torn(record: bytes, head: Head, offset: int) -> bool:
-    """Does a whole record that is not intact lack a sector? (Its head is sound, so the sector of that is there.)"""
+    """Does a whole record that is not intact lack a sector? (Its head is sound, so that sector is there.)"""
     last_byte = offset + len(record) - 1
     last_sector = record[max(0, last_byte - last_byte % SECTOR - offset):]
     return not any(last_sector) or zero_sectors(record[HEAD_SIZE:-TAIL_SIZE], offset) > head.zero_sectors

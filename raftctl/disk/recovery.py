@@ -1,7 +1,7 @@
-"""What a start makes of the bytes of a segment: the state, or a torn tail to cut, or damage to refuse (design §4.3).
+"""What a start makes of a segment's bytes: the state, a torn tail to cut, or damage to refuse (design §4.3).
 
 Pure. Cut is only a last batch that runs past the end of the file or lacks a whole sector: it was never
-acknowledged, as its sync never returned. Everything else is damage: what is behind may have been acknowledged.
+acknowledged, as its sync never returned. All else is damage: what is behind may have been acknowledged.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MEND = "move the directory away and start: the node rejoins empty"
 
 
 class Found(NamedTuple):
-    """`end` is where the next record goes, `chain` its checksum's beginning. `is_new`: no header was written yet."""
+    """`end` is where the next record goes, `chain` its checksum's beginning. `is_new`: no header yet."""
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
@@ -75,16 +75,20 @@ def _take(path: str, offset: int, body: bytes, hard_state: HardState, entries: L
     return batch.hard_state or hard_state
 
 
-def _end(path: str, data: bytes, offset: int, hard_state: HardState, entries: List[Entry], chain: int) -> Found:
+def _end(
+    path: str, data: bytes, offset: int, hard_state: HardState, entries: List[Entry], chain: int
+) -> Found:
     rest = data[offset:]
     if not any(rest):
         return Found(hard_state, tuple(entries), offset, chain, 0, False)
     first_sector_end = offset - offset % records.SECTOR + records.SECTOR
     if len(rest) >= records.HEAD_SIZE and any(data[offset:first_sector_end]):
         raise _damaged(path, offset, "its head is damaged")
-    # Without a head the batch's size is unknown: a sound head anywhere behind says that this sector was once synced.
+    # Without a head the batch's size is unknown: a sound head anywhere behind says that this sector was
+    # once synced.
     if _has_later_record(data, offset + records.HEAD_SIZE):
-        raise _damaged(path, offset, "its first sector is zeros, but more records follow it, so it is no torn tail")
+        raise _damaged(path, offset,
+                       "its first sector is zeros, but more records follow it, so it is no torn tail")
     return _cut(path, data, offset, len(data), hard_state, entries, chain)
 
 
@@ -92,9 +96,11 @@ def _has_later_record(data: bytes, begin: int) -> bool:
     found = data.find(records.BATCH, begin)
     while found != -1:
         if found % records.ALIGNMENT == 0:
-            # The record before may be damaged; its checksum is taken as it stands: only the head must fit to it.
+            # The record before may be damaged; its checksum is taken as it stands: only the head must fit
+            # to it.
             chain = records.chain_before(data, found)
-            if chain is not None and records.decode_head(data[found:found + records.HEAD_SIZE], chain) is not None:
+            head = data[found:found + records.HEAD_SIZE]
+            if chain is not None and records.decode_head(head, chain) is not None:
                 return True
         found = data.find(records.BATCH, found + 1)
     return False

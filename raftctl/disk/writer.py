@@ -1,4 +1,4 @@
-"""The disk thread: one write at a time from the node thread to the journal, its number back when it is durable."""
+"""The disk thread: one write at a time from the node thread to the journal, its number back once durable."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Writer:
             self._persisted(write.number)
 
     def stop(self, deadline_s: float) -> bool:
-        """Close the journal behind the last write; return False where the disk hangs for longer than `deadline_s`."""
+        """Close the journal after the last write; False where the disk hangs for longer than `deadline_s`."""
         self._writes.put(None)
         self._thread.join(deadline_s)
         return not self._thread.is_alive()

@@ -39,7 +39,8 @@ TRANSITIONS = {
     (DOWN, SPAWNED): STARTING,      (DOWN, STOP): LEAVING,            (DOWN, DIED): DOWN,
     (STARTING, READY): UP,          (STARTING, STOP): STOPPING,       (STARTING, SAID_STOPPING): OUTGOING,
     (STARTING, DIED): DOWN,         (STARTING, LEFT): LEAVING,
-    (UP, STOP): STOPPING,           (UP, SAID_STOPPING): OUTGOING,    (UP, DIED): DOWN,         (UP, LEFT): LEAVING,
+    (UP, STOP): STOPPING,           (UP, SAID_STOPPING): OUTGOING,
+    (UP, DIED): DOWN,               (UP, LEFT): LEAVING,
     (STOPPING, SAID_STOPPING): OUTGOING,                              (STOPPING, LEFT): LEAVING,
     (OUTGOING, STOP): OUTGOING,     (OUTGOING, HOOKS_DONE): ENDING,
     (OUTGOING, DIED): DOWN,         (OUTGOING, LEFT): LEAVING,
@@ -59,8 +60,8 @@ _STEADY_NS = 10_000_000_000
 def verdict(status: int, was_ready: bool, ever_ready: bool) -> str:
     """Return what follows the end of a node with exit `status` that nobody asked for.
 
-    `was_ready`: this process was; `ever_ready`: any process of this node was. A directory that is locked at the
-    first start is another daemon's; later, it is our own former process that has not quite gone.
+    `was_ready`: this process was; `ever_ready`: any process of this node was. A directory that is locked at
+    the first start is another daemon's; later, it is our own former process that has not quite gone.
     """
     if status in (USAGE, DISK) or (status == NOT_ALLOWED and not ever_ready):
         return GIVE_UP
@@ -83,11 +84,13 @@ class Backoff:
         return min(_FIRST_DELAY_NS << min(self._failures - 2, 16), _LONGEST_DELAY_NS)
 
 
-def node_argv(program: Sequence[str], config: Optional[str], address: str, tether_fd: int, board_fd: int) -> List[str]:
+def node_argv(
+    program: Sequence[str], config: Optional[str], address: str, tether_fd: int, board_fd: int
+) -> List[str]:
     """Return what to execute for the hidden command `node`."""
     chosen = ["-c", config] if config else []
-    return [*BY_SHELL, *program, *chosen, "node", "--node", address, "--tether-fd", str(tether_fd), "--board-fd",
-            str(board_fd)]
+    return [*BY_SHELL, *program, *chosen, "node", "--node", address, "--tether-fd", str(tether_fd),
+            "--board-fd", str(board_fd)]
 
 
 class Child:
@@ -96,15 +99,15 @@ class Child:
     def __init__(
         self, program: Sequence[str], config: Optional[str], address: str, environ: Mapping[str, str]
     ) -> None:
-        """Start it; raise `OSError` where that fails. It inherits its own two descriptors and standard error only."""
+        """Start it; raise `OSError` on failure. It inherits its two descriptors and standard error only."""
         self.board = Board.create()
         self.tether, theirs = socket.socketpair()
         self.line = Line()
         try:
             argv = node_argv(program, config, address, theirs.fileno(), self.board.fd)
             self._process = subprocess.Popen(
-                argv, stdin=subprocess.DEVNULL, stdout=_standard_error(), env=dict(environ), start_new_session=True,
-                pass_fds=(theirs.fileno(), self.board.fd))
+                argv, stdin=subprocess.DEVNULL, stdout=_standard_error(), env=dict(environ),
+                start_new_session=True, pass_fds=(theirs.fileno(), self.board.fd))
         except BaseException:
             self.close()
             raise
@@ -117,7 +120,7 @@ class Child:
         return self._process.pid
 
     def reap(self) -> Optional[int]:
-        """Return the exit status once the process has ended (minus the signal that ended it), None while it lives."""
+        """Return the exit status once it has ended (minus the signal that ended it), None while it lives."""
         return self._process.poll()
 
     def signal(self, number: int) -> None:

@@ -1,7 +1,8 @@
-"""The guardian: the foreground process of `start`. It keeps nodes alive, runs their hooks and vouches for their death.
+"""The guardian, foreground process of `start`: keeps nodes alive, runs their hooks, vouches for their death.
 
-Owns signals, the words with the service manager, the log targets and the exit status; host/keeper.py does the work
-for each node. Single-threaded and never blocked (design §4.1, pitfall 9.4): it waits in host/loop.py alone.
+Owns signals, the words with the service manager, the log targets and the exit status; host/keeper.py does the
+work for each node. Single-threaded and never blocked (design §4.1, pitfall 9.4): it waits in host/loop.py
+alone.
 """
 
 from __future__ import annotations
@@ -31,14 +32,16 @@ _NOTIFY_AGAIN_NS = 1_000_000_000
 
 
 def run(
-    loaded: Loaded, nodes: Sequence[NodeConfig], *, observer: Optional[Observer] = None, program: Sequence[str]
+    loaded: Loaded, nodes: Sequence[NodeConfig], *, observer: Optional[Observer] = None,
+    program: Sequence[str]
 ) -> int:
-    """Guard `nodes` until all are stopped or given up; return the exit status of `start` (design §8). Main thread.
+    """Guard `nodes` until all are stopped or given up; return `start`'s exit status (design §8). Main thread.
 
-    `program` is the argv that starts raftctl again; `-c FILE node …` is appended. `observer` gets each message of a
-    node's tether after it was taken in, and `{"kind": "ended", "status": n}` for each end of a node process; it must
-    not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens the log files anew, or stops
-    where the terminal is gone. Raises `UsageError` before anything was started when a log file can't be opened.
+    `program` is the argv that starts raftctl again; `-c FILE node …` is appended. `observer` gets each
+    message of a node's tether after it was taken in, and `{"kind": "ended", "status": n}` for each end of a
+    node process; it must not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens
+    the log files anew, or stops where the terminal is gone. Raises `UsageError` before anything was started
+    when a log file can't be opened.
     """
     logs: List[Logs] = []
     try:
@@ -59,7 +62,8 @@ class Guardian:
     """One run of the foreground process."""
 
     def __init__(
-        self, loaded: Loaded, nodes: Sequence[NodeConfig], observer: Observer, program: Sequence[str], logs: List[Logs]
+        self, loaded: Loaded, nodes: Sequence[NodeConfig], observer: Observer, program: Sequence[str],
+        logs: List[Logs]
     ) -> None:
         self._loop = Loop()
         self._logs = logs
@@ -110,7 +114,7 @@ class Guardian:
             keeper.stop()
 
     def _hang_up(self, number: int) -> None:
-        # A terminal that is gone is none any more; `start` in it ends with it, a service only gets `kill -HUP`.
+        # A terminal that is gone is none any more; `start` in it ends with it, a service gets `kill -HUP`.
         if self._had_terminal and not os.isatty(_STANDARD_INPUT):
             self._stop(number)
             return

@@ -1,8 +1,8 @@
 """One hook process: what it is told (design §7), its time limit, its output line by line, its end.
 
-Owns the process, its group and its pipe. Leaves the order of hooks to cluster/hookplan.py, the look at the script to
-host/launch.py (in the hook's own process), and what the end means to host/lane.py. A hook ends when its process
-ends, not when its pipe does (pitfall 9.6).
+Owns the process, its group and its pipe. Leaves the order of hooks to cluster/hookplan.py, the look at the
+script to host/launch.py (in the hook's own process), and what the end means to host/lane.py. A hook ends when
+its process ends, not when its pipe does (pitfall 9.6).
 """
 
 from __future__ import annotations
@@ -29,11 +29,12 @@ _LINE_LIMIT = 4096
 _LINES_A_SECOND = 1000
 _SECOND_NS = 1_000_000_000
 
-# A shell that becomes the program: exec of a program on a hung mount then hangs in the child, not in Popen, which
-# waits until its own exec (of the local /bin/sh) succeeded.
+# A shell that becomes the program: exec of a program on a hung mount then hangs in the child, not in Popen,
+# which waits until its own exec (of the local /bin/sh) succeeded.
 BY_SHELL = ("/bin/sh", "-c", 'exec "$0" "$@"')
 # For the service manager's word with the guardian alone.
-_NOT_PASSED_ON = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+_NOT_PASSED_ON = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID",
+                  "LISTEN_FDNAMES")
 
 
 def _launch_source() -> str:
@@ -68,8 +69,8 @@ def document(event: str, address: str, config: Optional[str], facts: Facts) -> D
 
 _VARIABLES = {
     "event": "RAFTCTL_EVENT", "state": "RAFTCTL_STATE", "previousState": "RAFTCTL_PREVIOUS_STATE",
-    "term": "RAFTCTL_TERM", "leader": "RAFTCTL_LEADER", "address": "RAFTCTL_ADDRESS", "config": "RAFTCTL_CONFIG",
-    "members": "RAFTCTL_MEMBERS", "reason": "RAFTCTL_REASON",
+    "term": "RAFTCTL_TERM", "leader": "RAFTCTL_LEADER", "address": "RAFTCTL_ADDRESS",
+    "config": "RAFTCTL_CONFIG", "members": "RAFTCTL_MEMBERS", "reason": "RAFTCTL_REASON",
 }  # fmt: skip
 
 
@@ -84,7 +85,7 @@ def hook_environment(environ: Mapping[str, str], told: Mapping[str, Any]) -> Dic
 
 
 class Output:
-    """Reads a pipe until its end and hands on its lines, cut at 4 KiB, at most 1000 a second (then it counts them)."""
+    """Hands on the lines of a pipe until its end, cut at 4 KiB, at most 1000 a second (then counts them)."""
 
     def __init__(self, loop: Loop, fd: int, on_line: Callable[[str], None]) -> None:
         self._loop = loop
@@ -185,8 +186,8 @@ class HookProcess:
         try:
             os.write(stdin, json.dumps(told).encode("ascii") + b"\n")
             os.lseek(stdin, 0, os.SEEK_SET)
-            self._process = subprocess.Popen(argv, stdin=stdin, stdout=writer, stderr=writer, env=dict(environment),
-                                             start_new_session=True)
+            self._process = subprocess.Popen(argv, stdin=stdin, stdout=writer, stderr=writer,
+                                             env=dict(environment), start_new_session=True)
         except BaseException:
             os.close(reader)
             raise
@@ -202,7 +203,7 @@ class HookProcess:
         return self._process.pid
 
     def end(self, why: str) -> None:
-        """TERM to the group, KILL after the grace of 2 s; `why` stands in the outcome. Harmless when repeated."""
+        """TERM to the group, KILL after the grace of 2 s; `why` is in the outcome. Harmless when repeated."""
         if self._why or self._over:
             return
         self._why = why
@@ -233,13 +234,14 @@ class HookProcess:
             self._finish()
 
     def _wait_for_group(self) -> None:
-        """After a forced end the rest of the group has the same grace; no event tells that a group is empty."""
+        """After a forced end the rest of the group has the same grace; no event tells when it is empty."""
         if self._over:
             return
         if not self._group_lives():
             self._finish()
         elif self._loop.now() >= self._kill_at + _KILL_LASTS_NS:
-            self._on_line(f"process group {self.pid} has members left after KILL (zombies that nobody reaps?)")
+            self._on_line(f"process group {self.pid} has members left after KILL "
+                          "(zombies that nobody reaps?)")
             self._finish()
         else:
             self._after(_GROUP_LOOK_NS, self._wait_for_group)
@@ -263,7 +265,8 @@ class HookProcess:
             self._on_line(f"may not send signal {number} to process group {self.pid}")
 
     def _complain(self) -> None:
-        self._on_line(f"process {self.pid} does not end after KILL (waits for a disk or a network file system?)")
+        self._on_line(f"process {self.pid} does not end after KILL "
+                      "(waits for a disk or a network file system?)")
 
     def _after(self, span_ns: int, callback: Callable[[], None]) -> None:
         self._timers.append(self._loop.after(span_ns, callback))

@@ -1,7 +1,7 @@
 """One node of the guardian, from its first start to its last end: process, tether, hooks, RELEASE, back-off.
 
-Owns what each phase of host/children.py makes the guardian do, and the deadlines on a node that stops. Leaves signals,
-the service manager and the exit status to host/guardian.py, hooks to host/lane.py.
+Owns what each phase of host/children.py makes the guardian do, and the deadlines on a node that stops. Leaves
+signals, the service manager and the exit status to host/guardian.py, hooks to host/lane.py.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ from raftctl.host.loop import READ, Loop, Timer
 from raftctl.host.release import Endpoint, Releasing, read_endpoints
 from raftctl.raft.messages import Release
 
-# For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its tether has the last one.
+# For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its tether has the
+# last one.
 _ANSWER_NS = 5_000_000_000
 _END_NS = 10_000_000_000
 _EOF_NS = 2_000_000_000
@@ -232,7 +233,7 @@ class Keeper:
             self._leave()
 
     def _read_last_words(self, child: Child) -> None:
-        """Take from a dead node what RELEASE needs; all else it said holds no more, least of all that it is LEADER."""
+        """Take from a dead node what RELEASE needs; all else it said holds no more, least of all LEADER."""
         try:
             for message in child.line.receive(child.tether.recv(_CHUNK * _CHUNKS_A_TURN)):
                 if message["kind"] in (tether.LOCKED, tether.PEERS):
@@ -254,9 +255,9 @@ class Keeper:
         if not locked or not shown.term or shown.incarnation != locked["incarnation"]:
             return
         node = self.node
-        own = Hello(handshake.VERSION, handshake.GUARDIAN, self._cluster_id, str(node.address), "", locked["instance"],
-                    shown.incarnation, "", shown.term, election_min_ns=node.election_min_ns,
-                    heartbeat_ns=node.heartbeat_ns)
+        own = Hello(handshake.VERSION, handshake.GUARDIAN, self._cluster_id, str(node.address), "",
+                    locked["instance"], shown.incarnation, "", shown.term,
+                    election_min_ns=node.election_min_ns, heartbeat_ns=node.heartbeat_ns)
         release = Release(locked["instance"], shown.incarnation, shown.term)
 
         def finish(results: Dict[str, str]) -> None:

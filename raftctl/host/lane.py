@@ -1,8 +1,8 @@
 """The hooks of one node, carried out: what holds now, the plan's next hook, the process that runs it.
 
-Owns the look at the lease (message and board together, at the instant a `leader` hook starts, P2) and the logging
-of hooks. Leaves the order to cluster/hookplan.py and the process to host/hooks.py. It spans all processes of the
-node: after a death what held is over, and `follower` runs if `leader` was last.
+Owns the look at the lease (message and board together, at the instant a `leader` hook starts, P2) and the
+logging of hooks. Leaves the order to cluster/hookplan.py and the process to host/hooks.py. It spans all
+processes of the node: after a death what held is over, and `follower` runs if `leader` was last.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ LEADER = "LEADER"
 FOLLOWER = "FOLLOWER"
 CANDIDATE = "CANDIDATE"
 
-# Shared memory tells nobody that it changed: this often is looked for a lease that the node says it has, or will.
+# Shared memory tells nobody that it changed: this often is looked for a lease that the node says it has, or
+# will.
 _LEASE_LOOK_NS = 100_000_000
 _TICK_NS = 1_000_000
 _LEFT_PIPES = 16
@@ -33,11 +34,12 @@ _LEFT_PIPES = 16
 def read_facts(message: Dict[str, Any]) -> Facts:
     """Return the facts in a `state` message of the tether."""
     members = tuple(str(member) for member in message["members"])
-    return Facts(message["state"], message["previous"], message["term"], message["leader"], message["reason"], members)
+    return Facts(message["state"], message["previous"], message["term"], message["leader"], message["reason"],
+                 members)
 
 
 class Lane:
-    """All methods from the guardian's thread. `on_outgoing_done` answers each `outgoing`, maybe from inside of it."""
+    """All methods from the guardian's thread. `on_outgoing_done` answers each `outgoing`, maybe inside it."""
 
     def __init__(
         self, loop: Loop, node: NodeConfig, log: logging.Logger, on_outgoing_done: Callable[[], None]
@@ -58,7 +60,7 @@ class Lane:
         self._left: Deque[Output] = collections.deque()
 
     def longest_outgoing_ns(self) -> int:
-        """Return for how long `outgoing` may go on: a running hook, then `follower` and `stop`, each to its limit."""
+        """Return how long `outgoing` may last: a running hook, then `follower`, `stop`, each to its limit."""
         longest = max((hook.timeout_ns for hook in self._hooks.values()), default=0)
         tries = sum(1 + hook.retry for hook in self._hooks.values())
         return tries * (longest + 2 * GRACE_NS + hookplan.RETRY_DELAY_NS)
@@ -137,7 +139,8 @@ class Lane:
         hook = self._hooks[effect.hook]
         told = document(effect.hook, str(self._node.address), self._node.path, effect.facts)
         again = f", try {effect.attempt}" if effect.attempt > 1 else ""
-        self._say(effect.hook, f"begins, term {effect.facts.term}: {effect.facts.reason or effect.facts.state}{again}")
+        self._say(effect.hook,
+                  f"begins, term {effect.facts.term}: {effect.facts.reason or effect.facts.state}{again}")
         process = HookProcess(self._loop, lambda line: self._say(effect.hook, line), self._ended)
         try:
             process.start(hook_argv(hook.argv), hook_environment(os.environ, told), told, hook.timeout_ns)
@@ -154,7 +157,8 @@ class Lane:
         self._keep_pipe(self._process.output)
         hook, self._process = self._plan.running, None
         level = logging.INFO if outcome.succeeded else logging.ERROR
-        self._log.log(level, "[Event: %s] %s: %s", hook, "ended" if outcome.succeeded else "failed", outcome.text)
+        self._log.log(level, "[Event: %s] %s: %s", hook, "ended" if outcome.succeeded else "failed",
+                      outcome.text)
         # What holds may have changed while nothing was said: the next hook is the one for this instant.
         self._step(hookplan.Holds(*self._holding()))
         self._step(hookplan.Ended(outcome.succeeded))

@@ -1,8 +1,8 @@
-"""Becomes a hook: looks at the script, refuses it or executes it. In the hook's own process, never in the guardian.
+"""Becomes a hook: looks at the script, refuses or executes it. In the hook's own process, never the guardian.
 
-A look at a script can hang with its file system (a dead NFS server), so the guardian must not take one. It starts
-`python -I -S -c <this source> …`, hence no import of ours here, and few at all. Arguments: interpreter for `.py`,
-script, its arguments. Exit status: 126 refused or not executable, 127 not found, as sh.
+A look at a script can hang with its file system (a dead NFS server), so the guardian must not take one. It
+starts `python -I -S -c <this source> …`, hence no import of ours here, and few at all. Arguments: interpreter
+for `.py`, script, its arguments. Exit status: 126 refused or not executable, 127 not found, as sh.
 """
 
 import os
@@ -23,8 +23,8 @@ def others_write(found):
 def refusal(path, user):
     """Return why root must not run `path`, "" where it may: others could have written it, or put it there.
 
-    Looked at are the file, every folder on the way to it, and every symbolic link on that way with its folders. A
-    sticky folder (/tmp) is fine if what is in it on that way belongs to root or `user`.
+    Looked at are the file, every folder on the way to it, and every symbolic link on that way with its
+    folders. A sticky folder (/tmp) is fine if what is in it on that way belongs to root or `user`.
     """
     trusted = (0, user)
     waiting = [os.path.abspath(path)]
@@ -47,7 +47,7 @@ def refusal(path, user):
 
 
 def command(python, script, arguments):
-    """Return the argv that runs `script`: by its ending, as it is, or by its #! line; raise ValueError for none."""
+    """Return the argv that runs `script`: by its ending, as it is, or by its #! line; ValueError for none."""
     ending = os.path.splitext(script)[1]
     if ending == ".py":
         return [python, script] + arguments
@@ -73,7 +73,7 @@ def become(argv):
 
 
 def launch(python, script, arguments):
-    """Become the hook; return the exit status where that is not possible, with the reason on standard error."""
+    """Become the hook; return the exit status where that is impossible, with the reason on standard error."""
     complaint, status = "", NOT_EXECUTABLE
     try:
         # A folder on the way may be a link followed by "..", so the real path is looked at as well.

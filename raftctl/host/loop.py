@@ -1,7 +1,8 @@
 """The guardian's one thread: what is readable, which deadline has passed, which signal came.
 
-Owns the selector, the timers and the wake-up of signals; turns the handle and knows nothing of nodes or hooks. It
-waits in `select` alone, and a callback must not block. An exception of a callback ends the loop: it is ours.
+Owns the selector, the timers and the wake-up of signals; turns the handle and knows nothing of nodes or
+hooks. It waits in `select` alone, and a callback must not block. An exception of a callback ends the loop: it
+is ours.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Timer:
 
 
 class Loop:
-    """Callbacks by file, deadline and signal. All methods from the thread that calls `run`, the main thread."""
+    """Callbacks by file, deadline and signal. All methods from the thread of `run`, the main thread."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
@@ -56,7 +57,7 @@ class Loop:
         return time.monotonic_ns()
 
     def watch(self, source: Any, events: int, callback: Callable[[], None]) -> None:
-        """Call `callback` whenever `source` (a descriptor or an object with one) is ready; replaces a former watch."""
+        """Call `callback` when `source` (descriptor or object with one) is ready; replaces a former watch."""
         if self.is_watched(source):
             self._selector.modify(source, events, callback)
         else:
@@ -80,7 +81,7 @@ class Loop:
         return self.at(self.now() + span_ns, callback)
 
     def catch(self, numbers: Iterable[int]) -> None:
-        """Hand these signals to `on_signal` until `close`, a call for each that came (some of a kind may be merged)."""
+        """Hand these signals to `on_signal` until `close`, a call for each (some of a kind may be merged)."""
         self._former_wakeup = signal.set_wakeup_fd(self._wake_out.fileno(), warn_on_full_buffer=False)
         for number in numbers:
             self._former[number] = signal.signal(number, self._note)

@@ -1,8 +1,8 @@
 """The guardian's word that its node leads no more: RELEASE to all peers, over connections of its own (P4).
 
-Owns these connections. Only for a process that `waitpid` has reaped, and only for the incarnation that this very
-child reported and the last term that it led in (pitfall 1.3): the caller sees to that. Everything is non-blocking;
-addresses were looked up by the node while it lived.
+Owns these connections. Only for a process that `waitpid` has reaped, and only for the incarnation that this
+very child reported and the last term that it led in (pitfall 1.3): the caller sees to that. Everything is
+non-blocking; addresses were looked up by the node while it lived.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _CHUNK = 16384
 
 
 class Endpoint(NamedTuple):
-    """One peer: its address as configured (what the handshake expects) and the numbers it was looked up to."""
+    """One peer: its address as configured (what the handshake expects), the numbers it was looked up to."""
 
     address: str
     ips: Tuple[str, ...]
@@ -70,18 +70,19 @@ def _judge(own: Hello, theirs: Hello) -> Optional[handshake.Refusal]:
 
 
 class Releasing:
-    """One RELEASE under way to all endpoints at once. `on_done` is called from the loop, once, after at most 1 s.
+    """One RELEASE under way to all endpoints at once. `on_done` is called from the loop, once, within 1 s.
 
     It gets address → "" where the RELEASE was delivered, else why not.
     """
 
     def __init__(
-        self, loop: Loop, own: Hello, secrets: Tuple[bytes, ...], release: Release, endpoints: Tuple[Endpoint, ...],
-        on_done: Callable[[Dict[str, str]], None],
+        self, loop: Loop, own: Hello, secrets: Tuple[bytes, ...], release: Release,
+        endpoints: Tuple[Endpoint, ...], on_done: Callable[[Dict[str, str]], None],
     ) -> None:
-        """`own` is the dead node's, role guardian; the expected address is filled in here for each endpoint."""
+        """`own` is the dead node's, role guardian; the expected address is filled in for each endpoint."""
         self._on_done = on_done
-        self._results: Dict[str, str] = {endpoint.address: "no numeric address is known" for endpoint in endpoints}
+        self._results: Dict[str, str] = {endpoint.address: "no numeric address is known"
+                                         for endpoint in endpoints}
         body = encode_message(release)
         self._couriers: List[_Courier] = []
         for endpoint in endpoints:
@@ -152,7 +153,7 @@ class _Courier:
         self._turn()
 
     def _turn(self) -> None:
-        """Read what is there, then write what is due; after the RELEASE only the end of the stream is awaited."""
+        """Read what is there, then write what is due; after the RELEASE only the stream's end is awaited."""
         try:
             data = self._receive()
             if data == b"" and self._sealed and not self._out:

@@ -1,4 +1,4 @@
-"""systemd units: rendered from the templates in `units/`, and recognised again. Touches no file and runs nothing.
+"""systemd units: rendered from the templates in `units/`, recognised again. Touches no file and runs nothing.
 
 The rules of quoting are those of systemd.syntax(7) and systemd.service(5), "COMMAND LINES".
 """
@@ -19,8 +19,8 @@ _ORIGIN = "# for "
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,199}\Z")
 _PLAIN = re.compile(r"[A-Za-z0-9_./:@%$=,+-]+\Z")
 
-# Hooks that may have to run to their end, one after the other, before the service has stopped: `start` may be running
-# when the stop comes, and a running `leader` hook is ended.
+# Hooks that may have to run to their end, one after the other, before the service has stopped: `start` may be
+# running when the stop comes, and a running `leader` hook is ended.
 _WAITED_FOR = ("start", "follower", "stop")
 # To end a leader hook, hand over the leadership, and close listeners, disk and links.
 STOP_MARGIN_S = 30
@@ -28,7 +28,7 @@ _SECOND_NS = 1_000_000_000
 
 
 class Unit(NamedTuple):
-    """`file_name` is `<serviceName>.service`; `origin` says which configuration (and node of it) the unit is for."""
+    """`file_name` is `<serviceName>.service`; `origin`: which configuration (and node of it) it is for."""
 
     file_name: str
     origin: str
@@ -38,8 +38,9 @@ class Unit(NamedTuple):
 def render(loaded: Loaded, chosen: Optional[NodeConfig], program: Sequence[str]) -> Unit:
     """Return the unit that starts all nodes of `loaded`, or only `chosen`.
 
-    `program` is the absolute argv prefix that starts raftctl. `loaded` was read as root reads it (`as_root=True`):
-    the service manager starts the unit as root. Raises `UsageError` for what a unit can't say.
+    `program` is the absolute argv prefix that starts raftctl. `loaded` was read as root reads it
+    (`as_root=True`): the service manager starts the unit as root. Raises `UsageError` for what a unit can't
+    say.
     """
     nodes = loaded.nodes if chosen is None else (chosen,)
     name = _service_name(loaded)
@@ -79,14 +80,15 @@ def command_line(argv: Sequence[str]) -> str:
     """Return the value of ExecStart= that runs exactly `argv`; argv[0] is an absolute path."""
     if "$" in argv[0]:
         # systemd takes the path as it is, but would expand the same word as argv[0].
-        raise UsageError(f'the path of the interpreter, {argv[0]}, has a "$", which a systemd unit can\'t say')
+        raise UsageError(f'the path of the interpreter, {argv[0]}, has a "$", '
+                         "which a systemd unit can't say")
     return " ".join(_quote(word).replace("$", "$$") for word in argv)
 
 
 def _identity(user: Optional[str], nodes: Sequence[NodeConfig]) -> List[str]:
     """Return the lines that say as whom the service runs, and which directories systemd makes for it."""
     if user is None or user == "root":
-        # The folder of the command sockets is shared by all services of raftctl on the host: no stop removes it.
+        # The folder of the command sockets is shared by all services of raftctl here: no stop removes it.
         return ["RuntimeDirectory=raftctl", "RuntimeDirectoryPreserve=yes"]
     lines = [f"User={user}"]
     default = [node.address.port for node in nodes if node.data_dir_is_default]

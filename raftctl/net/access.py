@@ -1,7 +1,8 @@
 """Who is at the other end of a command connection, and may it change anything? (design §4.4, pitfall 11.1)
 
-On the unix socket the kernel says who: root, the daemon's own user and the group raftctl may. Over TCP whoever proves
-a secret may; without a secret configured, whoever reaches a loopback listener. Owns no connection.
+On the unix socket the kernel says who: root, the daemon's own user and the group raftctl may. Over TCP
+whoever proves a secret may; without a secret configured, whoever reaches a loopback listener. Owns no
+connection.
 """
 
 from __future__ import annotations
@@ -89,11 +90,12 @@ class Challenge:
         return self._nonce
 
     def verify(self, proof: Any) -> None:
-        """Raise `CommandError` for a request out of turn, `PeerFault` for a wrong one: it ends the connection."""
+        """Raise `CommandError` for requests out of turn, `PeerFault` for a wrong one: the connection ends."""
         nonce, self._nonce = self._nonce, None
         if nonce is None:
             raise CommandError("bad_request", "authenticate without a challenge before it")
         if not isinstance(proof, str) or not proof.isascii():
             raise CommandError("bad_request", '"proof" is missing or no text')
-        if not any(hmac.compare_digest(protocol.command_proof(secret, nonce), proof) for secret in self._secrets):
+        if not any(hmac.compare_digest(protocol.command_proof(secret, nonce), proof)
+                   for secret in self._secrets):
             raise PeerFault("the secret differs")

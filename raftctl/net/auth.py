@@ -1,16 +1,17 @@
-"""The handshake of two peers, and the seal on each frame after it. Sans-io: links.py, listen.py and host/release.py
-move the bytes.
+"""The handshake of two peers, and the seal on each frame after it. Sans-io: links.py, listen.py and
+host/release.py move the bytes.
 
     dialler  HELLO ->            says who it is, with a nonce
              <- HELLO  acceptor  the same
              PROOF ->            knows the secret; the acceptor judges now
              <- PROOF            knows it too, and lets the dialler in; the dialler judges now
 
-A proof is HMAC-SHA-256 under the secret over the prover's role and both hellos as sent: nonces, addresses, instances,
-version and "secured" are in them, so a mirrored, replayed or altered hello proves nothing (pitfall 11.2). The first
-secret signs, all verify (rotation). From the secret that signed comes a key for each direction; every frame then has
-a number (counted, not sent) and a MAC. Without secrets the same frames are empty-handed. Refusals for the secret or
-the version say nothing else; all others come after the proof and are signed.
+A proof is HMAC-SHA-256 under the secret over the prover's role and both hellos as sent: nonces, addresses,
+instances, version and "secured" are in them, so a mirrored, replayed or altered hello proves nothing (pitfall
+11.2). The first secret signs, all verify (rotation). From the secret that signed comes a key for each
+direction; every frame then has a number (counted, not sent) and a MAC. Without secrets the same frames are
+empty-handed. Refusals for the secret or the version say nothing else; all others come after the proof and are
+signed.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ _UNPROVEN = {
 
 
 class Refused(PeerFault):
-    """One side does not want the other, for a reason that is no attack: `code` as in `handshake.REFUSAL_CODES`."""
+    """One side does not want the other, for a harmless reason: `code` as in `handshake.REFUSAL_CODES`."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -76,7 +77,7 @@ class Opener:
         self._number = 0
 
     def open(self, kind: int, body: bytes) -> bytes:
-        """Return the body without its MAC; `PeerFault` for a frame that is not authentic, replayed or lost before."""
+        """Return the body without its MAC; `PeerFault` for a frame not authentic, replayed or lost before."""
         if self._key is None:
             return body
         bare = body[:-MAC_SIZE]
@@ -120,7 +121,8 @@ class Handshake:
     """
 
     def __init__(
-        self, dialler: bool, own: Hello, secrets: Tuple[bytes, ...], judge: Judge, *, nonce: Optional[bytes] = None
+        self, dialler: bool, own: Hello, secrets: Tuple[bytes, ...], judge: Judge, *,
+        nonce: Optional[bytes] = None
     ) -> None:
         fresh = os.urandom(handshake.NONCE_SIZE) if nonce is None else nonce
         self.own = own._replace(nonce=fresh, secured=bool(secrets))
@@ -140,7 +142,7 @@ class Handshake:
         return out
 
     def receive(self, data: bytes) -> None:
-        """Take bytes of the other side (empty: it closed). `Refused` or `PeerFault` ends the connection."""
+        """Take bytes of the peer (empty: it closed). `Refused` or `PeerFault` ends the connection."""
         self._reader.receive(data)
         while True:
             event = self._reader.next_event()
@@ -223,7 +225,8 @@ class Handshake:
     def _refuse(self, refusal: Refusal, sealer: Optional[Sealer] = None) -> None:
         unproven = refusal.code in _UNPROVEN
         # ASCII, so that the frame keeps within the handshake's limit.
-        message = "" if unproven else refusal.message[:_LONGEST_MESSAGE].encode("ascii", "replace").decode("ascii")
+        message = "" if unproven else refusal.message[:_LONGEST_MESSAGE]
+        message = message.encode("ascii", "replace").decode("ascii")
         words = {"code": refusal.code, "message": message}
         if self._secrets and not unproven:
             signed = f"{refusal.code} {message}".encode("ascii")

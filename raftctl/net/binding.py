@@ -1,4 +1,4 @@
-"""Opening the sockets that others connect to: names, the rule for open ports (P8), and one line for what fails.
+"""Opening the sockets that others connect to: names, the rule for open ports (P8), one line for what fails.
 
 Owns no thread and accepts nothing: net/serve.py does.
 """
@@ -34,8 +34,9 @@ class _Place(NamedTuple):
 def bind_tcp(hosts: Sequence[str], port: int, *, key: str, is_guarded: bool) -> List[socket.socket]:
     """Return listening sockets for all addresses of `hosts` on one port (0, for tests: any that is free).
 
-    `localhost` is 127.0.0.1 and, where present, ::1. Without `is_guarded` (a secret, or "insecure") only loopback
-    is bound (P8). Raises `UsageError` that names `key` of the configuration; nothing stays open then.
+    `localhost` is 127.0.0.1 and, where present, ::1. Without `is_guarded` (a secret, or "insecure") only
+    loopback is bound (P8). Raises `UsageError` that names `key` of the configuration; nothing stays open
+    then.
     """
     places = _places(hosts, key)
     for place in places:
@@ -75,7 +76,8 @@ def _resolve(host: str, key: str) -> List[_Place]:
         return [_Place(socket.AF_INET, "127.0.0.1"), _Place(socket.AF_INET6, "::1")]
     try:
         # None is the wildcard, of both families.
-        answers = socket.getaddrinfo(None if host == "*" else host, 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        answers = socket.getaddrinfo(None if host == "*" else host, 0, type=socket.SOCK_STREAM,
+                                     flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise UsageError(f'"{key}": the name {host} is unknown here; write an address of this host') from None
     return [_Place(family, place[0]) for family, _, _, _, place in answers]
@@ -121,10 +123,10 @@ def _bind_one(place: _Place, port: int) -> socket.socket:
 
 
 def bind_unix(path: str) -> socket.socket:
-    """Return a listening unix socket at `path`, open to every user of the host: who may do what is judged later.
+    """Return a listening unix socket at `path`, open to every user: who may do what is judged later.
 
-    A stale one is replaced: the caller holds the lock of the data directory. A missing last folder is made (0755).
-    The path may be longer than the 107 bytes of sockaddr_un. Raises `UsageError`.
+    A stale one is replaced: the caller holds the lock of the data directory. A missing last folder is made
+    (0755). The path may be longer than the 107 bytes of sockaddr_un. Raises `UsageError`.
     """
     try:
         parent, name = os.path.split(os.path.abspath(path))

@@ -1,4 +1,4 @@
-"""Client of the command protocol, for the command line. Light: a `state` in a cron job is mostly its imports."""
+"""Client of the command protocol, for the command line. Light: a cron job's `state` is mostly its imports."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ Endpoint = Tuple[Any, ...]
 class CommandClient:
     """One connection to one of `endpoints`, tried in order, opened by the first request and kept.
 
-    `timeout_s` bounds each request, connecting included: let the request's own "timeoutMs" be a little shorter, so
-    that a definite answer arrives in time.
-    `secrets`: the first is proven over TCP before the first request that needs it. One thread. A context manager.
+    `timeout_s` bounds each request, connecting included: let the request's own "timeoutMs" be a little
+    shorter, so that a definite answer arrives in time.
+    `secrets`: the first is proven over TCP before the first request that needs it. One thread. A context
+    manager.
     """
 
     def __init__(
@@ -53,14 +54,15 @@ class CommandClient:
     def request(self, request: Dict[str, Any]) -> Dict[str, Any]:
         """Send one request and return its reply, whether its "ok" is true or false.
 
-        Raises `Unreachable` (nothing was changed), `OutcomeUnknown` (sent, no answer, and it may change something),
-        `NotAllowed` (the secret was not accepted).
+        Raises `Unreachable` (nothing was changed), `OutcomeUnknown` (sent, no answer, and it may change
+        something), `NotAllowed` (the secret was not accepted).
         """
         deadline_s = time.monotonic() + self._timeout_s
         if self._sock is None:
             self._connect(deadline_s)
         action = request.get("action")
-        if self._transport == "tcp" and self._secrets and not self._is_proven and action not in protocol.OPEN_ACTIONS:
+        needs_proof = self._transport == "tcp" and self._secrets and not self._is_proven
+        if needs_proof and action not in protocol.OPEN_ACTIONS:
             self._prove(deadline_s)
         return self._exchange(request, deadline_s, may_repeat=action in protocol.READING_ACTIONS)
 
@@ -88,7 +90,8 @@ class CommandClient:
             reply = self._exchange({"action": "authenticate", "proof": proof}, deadline_s, may_repeat=True)
             if not reply.get("ok"):
                 self.close()
-                raise NotAllowed(f"{self._where}: the secret is not the one of the node there; nothing was changed")
+                raise NotAllowed(f"{self._where}: the secret is not the one of the node there; "
+                                 "nothing was changed")
         self._is_proven = True
 
     def _exchange(self, request: Dict[str, Any], deadline_s: float, *, may_repeat: bool) -> Dict[str, Any]:

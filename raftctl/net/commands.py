@@ -1,7 +1,8 @@
 """The command listener: JSON lines over TCP and a unix socket, one thread a connection (design §4.4).
 
-Owns the conversation: lines, `id`, who may ask for what, the form of replies, and an end that the client sees as one
-(pitfall 8.5). What an action does is `answer`'s, which may block in the connection's own thread up to its deadline.
+Owns the conversation: lines, `id`, who may ask for what, the form of replies, and an end that the client sees
+as one (pitfall 8.5). What an action does is `answer`'s, which may block in the connection's own thread up to
+its deadline.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ _log = logging.getLogger(__name__)
 class CommandListener:
     """Binds in the constructor (`UsageError`); accepts from `start` on.
 
-    `tcp` is (host, port) or None, `unix` a path or None (the caller holds the directory's lock). `answer(request,
-    caller)` returns the reply without "id" and "ok", or raises `CommandError`; it runs in many threads at once.
+    `tcp` is (host, port) or None, `unix` a path or None (the caller holds the directory's lock).
+    `answer(request, caller)` returns the reply without "id" and "ok", or raises `CommandError`; it runs in
+    many threads at once.
     """
 
     def __init__(
@@ -71,19 +73,21 @@ class CommandListener:
             self._listeners = [Servers(sockets, self._serve_tcp, self._refuse, cap)]
             if unix:
                 # Its own room: strangers over TCP can't keep root out.
-                self._listeners.append(Servers([binding.bind_unix(unix)], self._serve_unix, self._refuse, cap))
+                self._listeners.append(Servers([binding.bind_unix(unix)], self._serve_unix, self._refuse,
+                                               cap))
         except RaftctlError:
             self._listeners[0].close(0.0)
             raise
 
     def start(self) -> None:
         if self.port is not None and self._is_open:
-            _log.warning("every user of this host may change the store over port %d: no secret is set", self.port)
+            _log.warning("every user of this host may change the store over port %d: no secret is set",
+                         self.port)
         for listener in self._listeners:
             listener.start()
 
     def close(self, deadline_s: float) -> None:
-        """Stop accepting, let requests under way be answered, cut the rest; all within `deadline_s` seconds."""
+        """Stop accepting, let requests under way be answered, cut the rest; all within `deadline_s`."""
         end_s = time.monotonic() + deadline_s
         for listener in self._listeners:
             listener.close(max(0.0, end_s - time.monotonic()))
@@ -167,7 +171,7 @@ class _Conversation:
         self._send({"ok": False}, CommandError("too_large", str(fault)))
 
     def part(self) -> None:
-        """End so that the client reads the last reply before it sees the end: unread bytes would reset (8.5)."""
+        """End so that the client reads the last reply before the end: unread bytes would reset (8.5)."""
         self._sock.shutdown(socket.SHUT_WR)
         end_s = time.monotonic() + _DRAIN_S
         left = _DRAIN_BYTES
@@ -185,8 +189,10 @@ class _Conversation:
             return
         if self._caller.may_change and rest:
             deadline_s = time.monotonic() + LINE_S
-        may_be_lone = not self._answered and 0 < len(rest) <= protocol.STRANGER_LIMIT and rest.rstrip().endswith(b"}")
-        if may_be_lone and not self._is_readable(min(deadline_s, time.monotonic() + LONE_S)) and _is_object(rest):
+        may_be_lone = (not self._answered and 0 < len(rest) <= protocol.STRANGER_LIMIT
+                       and rest.rstrip().endswith(b"}"))
+        if (may_be_lone and not self._is_readable(min(deadline_s, time.monotonic() + LONE_S))
+                and _is_object(rest)):
             self._is_last = True
             self._reply_to(self._lines.take_rest())
             return

@@ -43,7 +43,7 @@ class Woken(Exception):
 
 
 class Waker:
-    """Ends a wait in poll from another thread. `wake` never blocks; a thread that is not waiting finds it later."""
+    """Ends a wait in poll from another thread. `wake` never blocks; a thread not waiting finds it later."""
 
     def __init__(self) -> None:
         self._inner, self._outer = socket.socketpair()
@@ -75,7 +75,8 @@ class Waker:
 def words(error: Exception) -> str:
     """Return why a connection failed, for people."""
     if isinstance(error, socket.gaierror):
-        return "unknown name" if error.errno in (socket.EAI_NONAME, socket.EAI_NODATA) else "name look-up failed"
+        is_unknown = error.errno in (socket.EAI_NONAME, socket.EAI_NODATA)
+        return "unknown name" if is_unknown else "name look-up failed"
     if isinstance(error, socket.timeout):
         return "timed out"
     if isinstance(error, OSError) and error.errno is not None:
@@ -83,8 +84,10 @@ def words(error: Exception) -> str:
     return str(error)
 
 
-def wait(sock: socket.socket, mask: int, deadline_s: float, waker: Waker, must_end: Callable[[], bool]) -> None:
-    """Return when `sock` is ready for `mask` or has failed; raise `socket.timeout` at `deadline_s` (monotonic)."""
+def wait(
+    sock: socket.socket, mask: int, deadline_s: float, waker: Waker, must_end: Callable[[], bool]
+) -> None:
+    """Return when `sock` is ready for `mask` or has failed; `socket.timeout` at `deadline_s` (monotonic)."""
     poller = select.poll()
     poller.register(sock, mask)
     poller.register(waker, select.POLLIN)
@@ -138,7 +141,8 @@ def _connect_one(sock: socket.socket, place: tuple, waker: Waker, must_end: Call
     if code:
         raise OSError(code, os.strerror(code))
     if sock.getsockname() == sock.getpeername():
-        # TCP met itself on a free port of the ephemeral range; kept, it would hold the port that the peer is to bind.
+        # TCP met itself on a free port of the ephemeral range; kept, it would hold the port that the peer is
+        # to bind.
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise OSError(errno.ECONNREFUSED, "connected to itself")
 
@@ -152,8 +156,10 @@ def _prepare(sock: socket.socket, silence_ns: int) -> None:
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, _NOT_SENT)
 
 
-def shake(sock: socket.socket, handshake: Handshake, waker: Waker, must_end: Callable[[], bool]) -> Established:
-    """Carry out the dialler's handshake on a connected socket; raises OSError, `PeerFault`, `Refused` or `Woken`."""
+def shake(
+    sock: socket.socket, handshake: Handshake, waker: Waker, must_end: Callable[[], bool]
+) -> Established:
+    """Do the dialler's handshake on a connected socket; raises OSError, `PeerFault`, `Refused` or `Woken`."""
     deadline_s = time.monotonic() + HANDSHAKE_S
     try:
         while handshake.result is None:

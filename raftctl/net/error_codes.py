@@ -22,7 +22,8 @@ CODES: Dict[str, Code] = {
     "compare_failed": Code(errors.NO, "read the key again and decide anew"),
     "refused": Code(errors.NO, ""),
     "bad_request": Code(errors.USAGE, "see raftctl-protocol(7)"),
-    "unknown_action": Code(errors.USAGE, "see raftctl-protocol(7); the daemon may be older than this command"),
+    "unknown_action": Code(errors.USAGE,
+                           "see raftctl-protocol(7); the daemon may be older than this command"),
     "too_large": Code(errors.USAGE, "keys take 1 KiB, values 256 KiB, lines 1 MiB"),
     "no_leader": Code(errors.NO_LEADER, "raftctl status says who is missing"),
     "not_initialized": Code(errors.NO_LEADER, "raftctl status says what the node waits for"),
@@ -30,7 +31,8 @@ CODES: Dict[str, Code] = {
     "busy": Code(errors.NO_LEADER, "nothing was changed; try again"),
     "stopping": Code(errors.NO_LEADER, "ask another node"),
     "unknown_outcome": Code(errors.UNKNOWN, "it may or may not have been done; read before you repeat it"),
-    "not_allowed": Code(errors.NOT_ALLOWED, "use the unix socket as root or in group raftctl, or the secret over TCP"),
+    "not_allowed": Code(errors.NOT_ALLOWED,
+                        "use the unix socket as root or in group raftctl, or the secret over TCP"),
     "internal": Code(errors.FAULT, "this is a fault of raftctl; see the log of the node"),
 }
 
@@ -38,7 +40,8 @@ CODES: Dict[str, Code] = {
 class CommandError(errors.RaftctlError):
     """An error reply: raised by `answer` on the server, and by the command line from what came back.
 
-    `code` is a key of `CODES`; `hint` defaults to the table's; `fields` join the "error" object (`revision=7`).
+    `code` is a key of `CODES`; `hint` defaults to the table's; `fields` join the "error" object
+    (`revision=7`).
     """
 
     def __init__(self, code: str, message: str, hint: str = "", **fields: Any) -> None:
@@ -58,7 +61,7 @@ class CommandError(errors.RaftctlError):
 
 
 def from_reply(reply: Dict[str, Any]) -> CommandError:
-    """Return the error of a reply whose "ok" is false; a code that this release doesn't know counts as "refused"."""
+    """Return the error of a reply whose "ok" is false; a code unknown to this release counts as "refused"."""
     found = reply.get("error")
     found = dict(found) if isinstance(found, dict) else {}
     code = found.pop("code", "refused")

@@ -1,9 +1,9 @@
-"""Length-prefixed frames between peers: bytes in, whole messages out. Sans-io; a reader never touches a socket.
+"""Length-prefixed frames between peers: bytes in, whole messages out. Sans-io; a reader touches no socket.
 
-A frame is: length u32 (of all that follows), kind u8, body. A message larger than `PART_SIZE` travels as several
-frames, so that a heartbeat fits between them (pitfall 6.2): each has PART in its kind, all but the last MORE. The
-frames of two such messages never mix; whole frames may stand between them. Owns cutting, limits and joining; numbers
-and MACs are net/auth.py's, kinds cluster/handshake.py's.
+A frame is: length u32 (of all that follows), kind u8, body. A message larger than `PART_SIZE` travels as
+several frames, so that a heartbeat fits between them (pitfall 6.2): each has PART in its kind, all but the
+last MORE. The frames of two such messages never mix; whole frames may stand between them. Owns cutting,
+limits and joining; numbers and MACs are net/auth.py's, kinds cluster/handshake.py's.
 """
 
 from __future__ import annotations
@@ -53,10 +53,11 @@ def _unsealed(kind: int, body: bytes) -> bytes:
 
 
 class FrameReader:
-    """Turns a byte stream into messages: `receive` bytes, then take `next_event` until it is NEED_DATA or CLOSED.
+    """Turns a byte stream into messages: `receive` bytes, then take `next_event` until NEED_DATA or CLOSED.
 
-    `limit` bounds one frame's body on the wire. `unseal(kind, body)` returns the body without its MAC or raises
-    `PeerFault`; it sees each frame once, in order. After a `PeerFault` the reader is of no more use. One thread.
+    `limit` bounds one frame's body on the wire. `unseal(kind, body)` returns the body without its MAC or
+    raises `PeerFault`; it sees each frame once, in order. After a `PeerFault` the reader is of no more use.
+    One thread.
     """
 
     def __init__(self, limit: int, unseal: Callable[[int, bytes], bytes] = _unsealed) -> None:
@@ -77,7 +78,7 @@ class FrameReader:
             self._ended = True
 
     def next_event(self) -> Union[Frame, Token]:
-        """Return the next whole `Frame`, NEED_DATA, or CLOSED after a clean end; `PeerFault` for anything else."""
+        """Return the next whole `Frame`, NEED_DATA, or CLOSED after a clean end; `PeerFault` for all else."""
         while True:
             frame = self._cut()
             if frame is None:

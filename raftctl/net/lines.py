@@ -9,7 +9,7 @@ from raftctl.net.frames import CLOSED, NEED_DATA, Token
 
 
 class LineReader:
-    """`receive` bytes, then take `next_line` until it is NEED_DATA or CLOSED. `limit` may be raised at any time."""
+    """`receive` bytes, then take `next_line` until NEED_DATA or CLOSED. `limit` may be raised at any time."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit

@@ -1,8 +1,9 @@
 """Our own connections to the peers: one out-<peer> thread each that dials, backs off, pings and flushes.
 
-The dialler only writes, the acceptor only reads (design §4.1): two connections a pair, replies travel on one's own.
-The node thread sends straight into the socket while nothing waits there; the thread does the rest. No end of a
-connection proves anything about the peer (pitfall 1.2). Leaves accepted connections to net/listen.py.
+The dialler only writes, the acceptor only reads (design §4.1): two connections a pair, replies travel on
+one's own. The node thread sends straight into the socket while nothing waits there; the thread does the rest.
+No end of a connection proves anything about the peer (pitfall 1.2). Leaves accepted connections to
+net/listen.py.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ class LinkDown(NamedTuple):
 
 
 class FrameIn(NamedTuple):
-    """A message on an accepted connection; `hello` is its dialler's (`hello.generation`: that connection's)."""
+    """A message on an accepted connection; `hello`: its dialler's (`hello.generation`: that connection's)."""
 
     hello: Hello
     kind: int
@@ -74,10 +75,11 @@ class _Settings(NamedTuple):
 class Links:
     """All out-<peer> threads of a node.
 
-    `own_hello(expected address, generation)` is asked at each dial, by the thread that dials; to join at an address
-    that may be another name of the node there, it leaves `expected_address` empty. `judge` is a `auth.Witness`,
-    shared with the listener. `post` takes `LinkUp` and `LinkDown` from any thread and must not block.
-    A connection is never silent for `silence_ns`; one that the peer does not acknowledge for so long is closed.
+    `own_hello(expected address, generation)` is asked at each dial, by the thread that dials; to join at an
+    address that may be another name of the node there, it leaves `expected_address` empty. `judge` is a
+    `auth.Witness`, shared with the listener. `post` takes `LinkUp` and `LinkDown` from any thread and must
+    not block. A connection is never silent for `silence_ns`; one that the peer does not acknowledge for so
+    long is closed.
     """
 
     def __init__(
@@ -107,7 +109,8 @@ class Links:
                 return
             present = self._links
             # A new dictionary: `send` reads the old one without a lock.
-            links = {address: present.get(address) or _Link(self._settings, address) for address in sorted(wanted)}
+            links = {address: present.get(address) or _Link(self._settings, address)
+                     for address in sorted(wanted)}
             self._links = links
         for address, link in present.items():
             if address not in wanted:
@@ -116,12 +119,12 @@ class Links:
             link.start()
 
     def send(self, address: Address, kind: int, body: bytes, urgent: bool = False) -> bool:
-        """Send a frame or queue it; never blocks. False: no connection is up, nothing was queued. Node thread."""
+        """Send a frame or queue it; never blocks. False: no connection is up, nothing queued. Node thread."""
         link = self._links.get(address)
         return link is not None and link.outbox.put(kind, body, urgent)
 
     def nudge(self, address: Address) -> None:
-        """Dial `address` now if it waits to be dialled again: the node there has just been heard. Any thread."""
+        """Dial `address` now if it waits to be dialled again: the node there was just heard. Any thread."""
         link = self._links.get(address)
         if link is not None:
             link.nudge()
@@ -148,7 +151,8 @@ class _Link:
         self._address = address
         self._waker = Waker()
         self.outbox = Outbox(self._waker.wake)
-        self._thread = threading.Thread(target=self._run, name=f"out-{address.host}:{address.port}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"out-{address.host}:{address.port}",
+                                        daemon=True)
         self._started = False
         self._ending = False
         self._flush_until_s = 0.0
@@ -174,7 +178,7 @@ class _Link:
             self._nudged.set()
 
     def end(self, flush_until_s: float) -> None:
-        """End the thread after what waits is sent, at the latest at `flush_until_s` (monotonic); post no more."""
+        """End the thread after what waits is sent, at latest at `flush_until_s` (monotonic); post no more."""
         self._flush_until_s = flush_until_s
         self._ending = True
         self._nudged.set()
@@ -276,7 +280,8 @@ class _Link:
     def _flush_last(self, sock: socket.socket) -> None:
         poller = select.poll()
         poller.register(sock, select.POLLOUT)
-        while not self.outbox.flush() and self.outbox.broken is None and time.monotonic() < self._flush_until_s:
+        while (not self.outbox.flush() and self.outbox.broken is None
+               and time.monotonic() < self._flush_until_s):
             _poll(poller, self._flush_until_s)
 
 
@@ -286,7 +291,7 @@ def _poll(poller: select.poll, until_s: float) -> Dict[int, int]:
 
 
 def _end_of(sock: socket.socket) -> str:
-    """Return why the socket became readable: the acceptor only listens, so that is an end or a fault of its."""
+    """Return why the socket became readable: the acceptor only listens, so it is an end or a fault of its."""
     try:
         data = sock.recv(4096)
     except OSError as error:

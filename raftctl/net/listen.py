@@ -1,8 +1,8 @@
 """The peer listener: accepted connections, which only bring frames (in-<peer> threads).
 
-Each is proven within 5 s and 4 KiB a frame, then read until it ends or is silent too long; its messages are posted
-with the dialler's `Hello`. What is not authentic, too large or malformed closes its connection and changes nothing
-(P8). How much of a peer may wait is bounded by the inbox behind `post`.
+Each is proven within 5 s and 4 KiB a frame, then read until it ends or is silent too long; its messages are
+posted with the dialler's `Hello`. What is not authentic, too large or malformed closes its connection and
+changes nothing (P8). How much of a peer may wait is bounded by the inbox behind `post`.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _log = logging.getLogger(__name__)
 class PeerListener:
     """Binds in the constructor (`UsageError`: address in use, no secret …); accepts from `start` on.
 
-    `own_hello("", 0)` is asked for each connection; `judge` is the `auth.Witness` that the links have as well. From
-    threads of its own it calls `post(FrameIn)` and, after each good handshake of a peer, `accepted(hello)`; neither
-    may block for long. `silence_ns`: how long a connection may bring nothing.
+    `own_hello("", 0)` is asked for each connection; `judge` is the `auth.Witness` that the links have as
+    well. From threads of its own it calls `post(FrameIn)` and, after each good handshake of a peer,
+    `accepted(hello)`; neither may block for long. `silence_ns`: how long a connection may bring nothing.
     """
 
     def __init__(

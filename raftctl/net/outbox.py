@@ -1,9 +1,9 @@
 """What waits for one connection: order, parts, numbers and MACs of outgoing frames under one lock.
 
-A frame is sealed when its bytes go to the kernel, not when it is queued: so urgent frames overtake, whole old bulk
-frames can be dropped, and the numbers on the wire have no gap (pitfall 6.2). The queue is bounded by bytes: the
-oldest bulk goes first (Raft retries), then the oldest urgent. Owns no socket: `attach` brings the function that
-writes. Connecting, waiting for room and flushing in the background are net/links.py's.
+A frame is sealed when its bytes go to the kernel, not when it is queued: so urgent frames overtake, whole old
+bulk frames can be dropped, and the numbers on the wire have no gap (pitfall 6.2). The queue is bounded by
+bytes: the oldest bulk goes first (Raft retries), then the oldest urgent. Owns no socket: `attach` brings the
+function that writes. Connecting, waiting for room and flushing in the background are net/links.py's.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class _Item(NamedTuple):
 class Outbox:
     """The frames of one peer, over all its connections, one at a time.
 
-    `put` is the node thread's and never blocks; `attach`, `detach` and `flush` are the out thread's. `wake` is
-    called, under the lock, when frames begin to wait or the connection broke: it must not block either.
+    `put` is the node thread's and never blocks; `attach`, `detach` and `flush` are the out thread's. `wake`
+    is called, under the lock, when frames begin to wait or the connection broke: it must not block either.
     """
 
     def __init__(self, wake: Callable[[], None], limit: int = DEFAULT_LIMIT) -> None:
@@ -63,7 +63,7 @@ class Outbox:
         self._split_at = 0
 
     def attach(self, write: Write, sealer: Sealer) -> None:
-        """A connection is up. `write(bytes)` returns the count taken or raises OSError (BlockingIOError: no room)."""
+        """Connected. `write(bytes)` returns the count taken or raises OSError (BlockingIOError: no room)."""
         with self._lock:
             self._clear()
             self._broken = None
@@ -87,7 +87,7 @@ class Outbox:
         return bool(self._queued or self._unsent or self._split)
 
     def put(self, kind: int, body: bytes, urgent: bool = False) -> bool:
-        """Send or queue a frame; False: there is no connection. Urgent: before all bulk, at most `PART_SIZE` bytes."""
+        """Send or queue a frame; False: no connection. Urgent: before all bulk, at most `PART_SIZE` bytes."""
         size = len(body)
         with self._lock:
             write = self._write

@@ -1,4 +1,4 @@
-"""What both ends of the command protocol must agree on: limits, what needs no permission, how the secret is proven.
+"""What both ends of the command protocol must agree on: limits, what needs no permission, the secret's proof.
 
 One JSON object a line in, one out (raftctl-protocol(7)). Light: every command line imports it.
 """
@@ -21,7 +21,7 @@ READING_ACTIONS = OPEN_ACTIONS | {"get"}
 
 
 def command_proof(secret: bytes, nonce: str) -> str:
-    """Return the "proof" of `authenticate`: HMAC-SHA-256 under `secret` for that challenge, in hex digits."""
+    """Return the "proof" of `authenticate`: HMAC-SHA-256 under `secret` of the challenge, in hex."""
     import hmac  # 2.7 ms that a `state` by the unix socket need not pay
 
     return hmac.digest(secret, b"raftctl command " + nonce.encode("ascii"), "sha256").hex()

@@ -1,8 +1,8 @@
-"""What the peer and the command listener share: accepting on socketserver, one daemon thread a connection, caps, stop.
+"""What peer and command listener share: accepting on socketserver, a daemon thread a connection, caps, stop.
 
-Owns the traps of design §4.1: no polling; at the cap it accepts and closes, since not accepting spins; strangers make
-room for newcomers, oldest first (pitfall 11.2); running out of descriptors sheds connections; a fault of ours in a
-handler ends the process. What is said on a connection is the listeners' own.
+Owns the traps of design §4.1: no polling; at the cap it accepts and closes, since not accepting spins;
+strangers make room for newcomers, oldest first (pitfall 11.2); running out of descriptors sheds connections;
+a fault of ours in a handler ends the process. What is said on a connection is the listeners' own.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class _Handler(socketserver.BaseRequestHandler):
 
 
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
-    """Accepts on one bound socket of any family; `serve(sock, peer)` runs in a daemon thread of each connection.
+    """Accepts on one bound socket of any family; `serve(sock, peer)` runs in each connection's daemon thread.
 
     `refuse(sock)` may say a last word, without blocking, to a connection for which there is no room.
     """
@@ -148,10 +148,10 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self.serve_forever(poll_interval=None)
 
     def stop(self, deadline_s: float) -> None:
-        """Accept no more; returns when the accepting thread has ended, at the latest after `deadline_s` seconds."""
+        """Accept no more; returns when the accepting thread has ended, at the latest after `deadline_s`."""
         if self._thread.ident is not None:
-            # `shutdown` waits for the loop, which waits for a connection: the flag first, then the nudge. The nudge
-            # alone would spin.
+            # `shutdown` waits for the loop, which waits for a connection: the flag first, then the nudge. The
+            # nudge alone would spin.
             threading.Thread(target=self.shutdown, name="stop-accepting", daemon=True).start()
             _shut(self.socket, socket.SHUT_RDWR)
             self._thread.join(deadline_s)
@@ -172,7 +172,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         return accepted
 
     def _shed(self) -> None:
-        """Out of descriptors: take the waiting connection with the spare one and close it, else the loop spins."""
+        """Out of descriptors: take the waiting connection by the spare one, close it, else the loop spins."""
         self._room.evict()
         if self._spare is None:
             return
@@ -204,7 +204,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
             self._room.leave(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Whatever a listener did not expect of its peer is a fault of ours; the daemon's excepthook ends with 70."""
+        """What a listener did not expect of its peer is our fault; the daemon's excepthook ends with 70."""
         thread = threading.current_thread()
         threading.excepthook(threading.ExceptHookArgs((*sys.exc_info(), thread)))
 

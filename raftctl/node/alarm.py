@@ -14,7 +14,7 @@ from raftctl.base.instants import Instant
 
 
 class Alarm:
-    """`ring` is called in the timer's thread when both clocks have reached the deadline. Any thread may set it."""
+    """`ring` is called in the timer's thread when both clocks reached the deadline. Any thread may set it."""
 
     def __init__(self, ring: Callable[[], None]) -> None:
         self._ring = ring

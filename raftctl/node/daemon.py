@@ -1,6 +1,6 @@
-"""One node as a process: builds the parts, starts the threads, and waits for its guardian's words and its end.
+"""One node as a process: builds the parts, starts the threads, and waits for its guardian's words and end.
 
-The main thread owns the tether. Faults of ours in any thread end the process with 70, a failed disk with 74 (P3).
+The main thread owns the tether. Our faults in any thread end the process with 70, a failed disk with 74 (P3).
 """
 
 from __future__ import annotations
@@ -48,7 +48,8 @@ from raftctl.store.machine import Store
 
 _log = logging.getLogger(__name__)
 
-# Python's default of 5 ms lets one busy thread delay heartbeats by as much (measured: p50 5.5 ms against 0.2 ms).
+# Python's default of 5 ms lets one busy thread delay heartbeats by as much (measured: p50 5.5 against 0.2
+# ms).
 SWITCH_INTERVAL_S = 0.0005
 CLOSE_S = 2.0
 
@@ -58,7 +59,8 @@ def run(node: NodeConfig, tether_fd: int, board_fd: int) -> int:
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     logs = setup(str(node.address), node.log_file, node.log_level)
     faulthandler.register(signal.SIGUSR1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)     # a terminal's Ctrl-C reaches all: the guardian says what to do
+    # A terminal's Ctrl-C reaches all: the guardian says what to do.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.excepthook = lambda args: _die(logs, args.exc_value)
     try:
@@ -126,9 +128,11 @@ class Daemon:
     def _build(self, restored: Restored) -> None:
         node, own = self._node, self._directory.identity
         listed = tuple(str(address) for address in node.cluster_nodes)
-        identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id, listed)
+        identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
+                                             listed)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
-        core = Core(own.instance, own.incarnation, timing, restored, clock.now(), random.SystemRandom().random)
+        core = Core(own.instance, own.incarnation, timing, restored, clock.now(),
+                    random.SystemRandom().random)
         founding = None
         if not restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(),
@@ -142,8 +146,8 @@ class Daemon:
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(self._journal, lambda number: self._inbox.post(Done(number)),
                               lambda error: _die(self._logs, error))
-        turn.ports = NodePorts(identity, self._directory, self._writer, self._links, self._requests, self._status,
-                               self._board, self._tell, self._resolve_members)
+        turn.ports = NodePorts(identity, self._directory, self._writer, self._links, self._requests,
+                               self._status, self._board, self._tell, self._resolve_members)
         self._loop = Loop(turn, self._inbox)
         self._peers = PeerListener((node.listen_host,), node.address.port, self._hello, node.secrets, witness,
                                    self._post_frame, silence_ns=silence_ns, insecure=node.insecure,
@@ -179,8 +183,8 @@ class Daemon:
         """Start all threads, say READY, and go on until the guardian says stop or is gone."""
         self._tell(self._locked)
         if not self._node.secrets and self._node.command_port:
-            _log.warning("no secret: every local user may change the cluster through port %d; add a secretFile",
-                         self._node.command_port)
+            _log.warning("no secret: every local user may change the cluster through port %d; "
+                         "add a secretFile", self._node.command_port)
         node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._writer.start()
         node_thread.start()
@@ -200,7 +204,7 @@ class Daemon:
         return self._end()
 
     def _stop_leading(self) -> None:
-        """First half of an orderly stop: LEADER no more, then the guardian runs the outgoing hooks (design §4.1)."""
+        """First half of an orderly stop: LEADER no more, then the guardian runs the outgoing hooks (§4.1)."""
         self._requests.stopping = True
         self._on_node_thread(lambda turn, now: turn.stop(now))
         self._tell({"kind": tether.STOPPING})
@@ -237,10 +241,10 @@ class Daemon:
                     return message["kind"]
 
     def _tell(self, message: Dict[str, Any]) -> None:
-        """Send one message to the guardian, never waiting for it: one that is stopped must not stop consensus.
+        """Send a message to the guardian, never waiting for it: one that is stopped must not stop consensus.
 
-        Its buffer holds hundreds of messages; where it is full nobody has read for long, and this node ends: it must
-        not lead under a guardian that can't stop its application (P6).
+        Its buffer holds hundreds of messages; where it is full nobody has read for long, and this node ends:
+        it must not lead under a guardian that can't stop its application (P6).
         """
         data = tether.encode(message)
         with self._tell_lock:

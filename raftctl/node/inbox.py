@@ -1,7 +1,7 @@
 """Where every other thread leaves work for the node thread: one lock, taken whole.
 
-Frames are bounded in bytes a peer, the oldest dropped (Raft says everything again); what must not be lost (the disk's
-and the alarm's words, links, clients, who are bounded by their connections) is never dropped.
+Frames are bounded in bytes a peer, the oldest dropped (Raft says everything again); what must not be lost
+(the disk's and the alarm's words, links, clients, who are bounded by their connections) is never dropped.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Inbox:
             self._ready.notify()
 
     def take(self, timeout_s: float) -> List[Any]:
-        """Return what is there, at most `TURN_LIMIT` of each queue; wait up to `timeout_s` where nothing is."""
+        """Return what is there, up to `TURN_LIMIT` of each queue; wait up to `timeout_s` where nothing is."""
         with self._ready:
             if not self._items and not self._frames:
                 self._ready.wait(timeout_s)

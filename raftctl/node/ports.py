@@ -23,8 +23,8 @@ _log = logging.getLogger(__name__)
 class NodePorts(Ports):
     """`tell` sends a message to the guardian and must not block."""
 
-    def __init__(self, identity: Identity, directory: Directory, writer: Writer, links: Links, requests: Requests,
-                 status: Status, board: Board, tell: Callable[[Dict[str, Any]], None],
+    def __init__(self, identity: Identity, directory: Directory, writer: Writer, links: Links,
+                 requests: Requests, status: Status, board: Board, tell: Callable[[Dict[str, Any]], None],
                  members_changed: Callable[[Tuple[str, ...]], None]) -> None:
         self._identity, self._directory, self._writer, self._links = identity, directory, writer, links
         self._requests, self._status, self._board, self._tell = requests, status, board, tell
@@ -81,9 +81,10 @@ class NodePorts(Ports):
                       shown.leader_address or "unknown")
         member = view.configuration.find(self._identity.instance)
         role = "none" if member is None else "voter" if member.voter else "learner"
-        self._tell({"kind": "state", "state": state, "previous": self._state or "UNINITIALIZED", "term": view.term,
-                    "leader": shown.leader_address, "reason": shown.reason, "role": role, "members": list(members),
-                    "clusterId": shown.cluster_id})
-        self._tell({"kind": "status", "text": shown.waiting_for or f"{state} in term {view.term}, "
-                                                                   f"leader {shown.leader_address or 'unknown'}"})
+        self._tell({"kind": "state", "state": state, "previous": self._state or "UNINITIALIZED",
+                    "term": view.term, "leader": shown.leader_address, "reason": shown.reason, "role": role,
+                    "members": list(members), "clusterId": shown.cluster_id})
+        leader = shown.leader_address or "unknown"
+        text = shown.waiting_for or f"{state} in term {view.term}, leader {leader}"
+        self._tell({"kind": "status", "text": text})
         self._state = state

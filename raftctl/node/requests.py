@@ -1,7 +1,7 @@
 """The actions of the command protocol (raftctl-protocol(7)): a table from action to handler.
 
-Runs in the threads of the command listener: it checks and encodes there, asks the node thread, and waits with the
-request's own deadline. Errors leave as `CommandError`.
+Runs in the threads of the command listener: it checks and encodes there, asks the node thread, and waits with
+the request's own deadline. Errors leave as `CommandError`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ class Requests:
         action = request.get("action")
         handler = _ACTIONS.get(action) if isinstance(action, str) else None
         if handler is None:
-            raise CommandError("unknown_action", f"unknown action {action!r}; known: {', '.join(sorted(_ACTIONS))}")
+            raise CommandError("unknown_action",
+                               f"unknown action {action!r}; known: {', '.join(sorted(_ACTIONS))}")
         if self.stopping and handler not in _ALWAYS:
             raise CommandError("stopping", "this node is stopping; nothing was changed")
         return handler(self, request, _timeout_s(request))
@@ -83,7 +84,8 @@ class Requests:
             self._inbox.post(Expired(token))
             if not waiter.event.wait(_EXPIRY_S):
                 self._waiters.pop(token, None)
-                raise CommandError("unknown_outcome", "the node thread does not answer; see the log of the node")
+                raise CommandError("unknown_outcome",
+                                   "the node thread does not answer; see the log of the node")
         answer: Answer = waiter.answer  # type: ignore[assignment]
         if answer.code is not None:
             text = _MESSAGES.get(answer.code, "refused by the leader")
@@ -128,10 +130,12 @@ class Requests:
         if_revision = _revision(request)
         if _flag(request, "ifAbsent"):
             if if_revision:
-                raise CommandError("bad_request", '"ifAbsent" and "ifRev" exclude each other; send one of them')
+                raise CommandError("bad_request",
+                                   '"ifAbsent" and "ifRev" exclude each other; send one of them')
             if_revision = 0
         self._status.check_initialized()
-        return {"revision": self._ask(PROPOSE, commands.encode_put(key, value, if_revision), timeout_s).revision}
+        return {"revision": self._ask(PROPOSE, commands.encode_put(key, value, if_revision),
+                                      timeout_s).revision}
 
     def _delete(self, request: _Object, timeout_s: float) -> _Object:
         key = _key(request)
@@ -149,7 +153,8 @@ class Requests:
             if view.configuration.members:
                 return {"clusterId": view.configuration.cluster_id,
                         "members": [member.address for member in view.configuration.members]}
-        raise CommandError("timeout", f"the founding was not durable within {timeout_s:g} s; see the log of the node")
+        raise CommandError("timeout",
+                           f"the founding was not durable within {timeout_s:g} s; see the log of the node")
 
     def _join(self, request: _Object, timeout_s: float) -> _Object:
         address = request.get("address")
@@ -185,7 +190,8 @@ def _revision(request: _Object) -> Optional[int]:
     if value is None:
         return None
     if type(value) is not int or not 0 <= value < 1 << 63:
-        raise CommandError("bad_request", '"ifRev" is the revision of an earlier reply, or 0 for an absent key')
+        raise CommandError("bad_request",
+                           '"ifRev" is the revision of an earlier reply, or 0 for an absent key')
     return value
 
 
@@ -199,9 +205,11 @@ def _key(request: _Object) -> bytes:
 def _value(request: _Object) -> bytes:
     text, encoding = request.get("value"), request.get("encoding")
     if not isinstance(text, str):
-        raise CommandError("bad_request", '"value" is missing or no text; other bytes go with "encoding": "base64"')
+        raise CommandError("bad_request",
+                           '"value" is missing or no text; other bytes go with "encoding": "base64"')
     if encoding not in (None, "base64"):
-        raise CommandError("bad_request", f'"encoding" {encoding!r} is unknown; leave it out or send "base64"')
+        raise CommandError("bad_request",
+                           f'"encoding" {encoding!r} is unknown; leave it out or send "base64"')
     try:
         value = base64.b64decode(text, validate=True) if encoding else text.encode("utf-8")
     except (binascii.Error, ValueError) as error:

@@ -1,4 +1,4 @@
-"""What `state` and `status` say: read off the one frozen `Shown` that the node thread swaps (design §4.1, §8)."""
+"""What `state` and `status` say: read off the frozen `Shown` that the node thread swaps (design §4.1, §8)."""
 
 from __future__ import annotations
 
@@ -51,17 +51,18 @@ class Status:
         return differs
 
     def wait_for_change(self, timeout_s: float) -> Shown:
-        """Return what is shown after the next change of state, term, leader or configuration, or after the time-out."""
+        """Return what is shown after a change of state, term, leader or configuration, or the time-out."""
         with self._changed:
             self._changed.wait(timeout_s)
         return self._shown
 
     def check_initialized(self) -> None:
         if not self._shown.view.configuration.members:
-            raise CommandError("not_initialized", f"this node is in no cluster yet: {self._shown.waiting_for}")
+            raise CommandError("not_initialized",
+                               f"this node is in no cluster yet: {self._shown.waiting_for}")
 
     def state(self, *, unconfirmed: bool = False) -> Dict[str, Any]:
-        """Return what `state --json` prints, "state" first. `unconfirmed`: a LEADER whose round nobody answered."""
+        """Return what `state --json` prints, "state" first. `unconfirmed`: a LEADER whom nobody answered."""
         now, shown = clock.now(), self._shown
         view = shown.view
         state = shown.state(now, self._identity.instance)
@@ -95,7 +96,7 @@ class Status:
         return call.wait(timeout_s)
 
     def cluster(self, state: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
-        """Return what `status --json` prints: the state, a row a member, and what is wrong where something is."""
+        """Return what `status --json` prints: the state, a row a member, and what is wrong if anything."""
         rows = self._call(lambda turn, now: turn.members(now), timeout_s)
         links = self._links()
         hosts = [parse(row["address"]).host for row in rows]
@@ -107,7 +108,8 @@ class Status:
         voters = [row for row in rows if row["role"] == "voter"]
         reachable = sum(1 for row in voters if row["connected"])
         problem = self._problem(voters, reachable)
-        waiting = [{"address": str(address), "problem": link.problem} for address, link in sorted(links.items())
+        waiting = [{"address": str(address), "problem": link.problem}
+                   for address, link in sorted(links.items())
                    if not rows and link.problem]
         return {
             "state": state, "members": rows, "unreached": waiting,
@@ -122,7 +124,8 @@ class Status:
             return None
         missing = ", ".join(f"{row['address']} ({row['problem'] or 'not connected'})"
                             for row in voters if not row["connected"])
-        return (f"no leader: {reachable} of {len(voters)} voters are reachable, {quorum_size(voters)} are needed"
+        return (f"no leader: {reachable} of {len(voters)} voters are reachable, "
+                f"{quorum_size(voters)} are needed"
                 + (f"; missing: {missing}" if missing else ""))
 
 

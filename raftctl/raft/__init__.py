@@ -1,4 +1,4 @@
-"""Raft as a value machine: `Core.step(now, input)`, then `Core.ready(now)` says what must happen. No I/O, no clock.
+"""Raft as a value machine: `Core.step(now, input)`, then `Core.ready(now)` says what to do. No I/O, no clock.
 
 The loop around it (`cluster/turn.py` on ports, `node/loop.py` on threads):
 
@@ -9,22 +9,23 @@ The loop around it (`cluster/turn.py` on ports, `node/loop.py` on threads):
     links.send(ready.messages)             # these may go now, a leader's appends beside its own write
     store.apply(ready.committed)
 
-Words: a member is an *instance*; `Position(term, index)` is a place in a log; *lease*, *vow* and *round* are P2's.
-Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides), `leadership`, `lease`,
-`reads` and `rounds` (ReadIndex), `membership`, `release`; `log`, `progress`, `state` hold what they share.
+Words: a member is an *instance*; `Position(term, index)` is a place in a log; *lease*, *vow* and *round* are
+P2's. Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides),
+`leadership`, `lease`, `reads` and `rounds` (ReadIndex), `membership`, `release`; `log`, `progress`, `state`
+hold what they share.
 
 Where we differ from the paper, and why it is safe:
 
-- Vow. Raft's voter may vote whenever asked. Ours, having acknowledged a leader, votes for nobody for one election min
-  of that leader (dissertation §4.2.3 has it for disruptions; here it is a promise that the lease counts on). It only
-  withholds votes, so Election Safety stands; scenario `vow_refuses_votes`.
-- Start vow. A restarted voter has forgotten its vow, so it begins with one as long as the largest that its disk says
-  may be open (`HardState.promise`); scenario `start_vow`.
-- Lease. A leader shows LEADER only while a quorum's vows, counted from its own *send* times and 10 % shorter, must
-  still run. Reads of data never rest on it: they use ReadIndex; scenario `lease_over_is_candidate`.
-- RELEASE. Proof of death ends vows to one (instance, incarnation) of terms up to one: it gives back exactly what the
-  vow withheld; scenarios `release_*`.
-- Founding. Entry 1 is the same configuration on every founder before anybody may win, and counts as committed.
-- Replacement by instance. A member that lost its disk is another instance: its vote and acks of before count for
-  nobody, and one entry swaps the two, which changes one voter as the dissertation's §4.1 demands.
+- Vow. Raft's voter may vote whenever asked. Ours, having acknowledged a leader, votes for nobody for one
+  election min of that leader (dissertation §4.2.3 has it for disruptions; here it is a promise that the lease
+  counts on). It only withholds votes, so Election Safety stands; scenario `vow_refuses_votes`.
+- Start vow. A restarted voter has forgotten its vow, so it begins with one as long as the largest that its
+  disk says may be open (`HardState.promise`); scenario `start_vow`.
+- Lease. A leader shows LEADER only while a quorum's vows, counted from its own *send* times and 10 % shorter,
+  must still run. Reads of data never rest on it: they use ReadIndex; scenario `lease_over_is_candidate`.
+- RELEASE. Proof of death ends vows to one (instance, incarnation) of terms up to one: it gives back exactly
+  what the vow withheld; scenarios `release_*`.
+- Founding. Entry 1 is the same configuration on each founder before anybody may win, and counts as committed.
+- Replacement by instance. A member that lost its disk is another instance: its vote and acks of before count
+  for nobody, and one entry swaps the two, which changes one voter as the dissertation's §4.1 demands.
 """

@@ -1,7 +1,7 @@
-"""Who is in the cluster: the value of a configuration, its quorum, and its bytes in a log entry (dissertation §4).
+"""Who is in the cluster: a configuration's value, its quorum, and its bytes in a log entry (dissertation §4).
 
-A configuration takes effect when it is appended, not when it is committed (dissertation §4.1). Entry 1 of every
-log is one: founding wrote it. This module decides nothing about changes; `membership.py` does.
+A configuration takes effect when it is appended, not when it is committed (dissertation §4.1). Entry 1 of
+every log is one: founding wrote it. This module decides nothing about changes; `membership.py` does.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Configuration(NamedTuple):
         member = self.find(instance)
         return member is not None and member.voter
 
-    def replaced(self, *, without: Optional[Instance] = None, with_member: Optional[Member] = None) -> "Configuration":
+    def replaced(
+        self, *, without: Optional[Instance] = None, with_member: Optional[Member] = None
+    ) -> "Configuration":
         """Return the configuration after at most one member left and one came (or changed its role)."""
         gone = {without, with_member.instance if with_member else None}
         kept = [member for member in self.members if member.instance not in gone]
@@ -79,8 +81,8 @@ def is_quorum(found: Collection[Instance], voters: Collection[Instance]) -> bool
 def quorum_index(acked: Mapping[Instance, int], voters: Collection[Instance]) -> int:
     """Return the highest index that a quorum of `voters` has persisted (0: none).
 
-    `acked` may name learners and former members; they do not count. This alone commits nothing: the entry at that
-    index must be of the leader's own term (Raft §5.4.2).
+    `acked` may name learners and former members; they do not count. This alone commits nothing: the entry at
+    that index must be of the leader's own term (Raft §5.4.2).
     """
     require(voters, "a quorum of nobody")
     held = sorted((acked.get(voter, 0) for voter in voters), reverse=True)
@@ -94,7 +96,7 @@ def _text(value: str) -> bytes:
 
 
 def encode(value: Configuration) -> bytes:
-    """Return the body of a CONFIGURATION entry: cluster id, member count, then role, instance and address of each."""
+    """Return the body of a CONFIGURATION entry: cluster id, member count, role, instance, address of each."""
     parts = [_text(value.cluster_id), _COUNT.pack(len(value.members))]
     for member in value.members:
         parts += [bytes([_VOTER if member.voter else 0]), _text(member.instance), _text(member.address)]

@@ -1,4 +1,4 @@
-"""The core: one input in, what must happen out. Dispatches only; each rule has its own module beside this one."""
+"""The core: one input in, what must happen out. Dispatches only; each rule has its own module beside it."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ from raftctl.raft.messages import (
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import NEVER, State
 
-# Body bytes that a leader may have uncommitted; beyond it clients are told "busy" before anything is proposed.
+# Body bytes that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
 UNCOMMITTED_LIMIT = 64 << 20
 
 
@@ -73,8 +73,9 @@ class Core:
         state.handed_out += len(committed)
         if state.role == LEADER:
             state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
-        ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads), tuple(state.accepted),
-                      tuple(state.refused), tuple(state.decisions), self._deadline(now), self.view())
+        ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
+                      tuple(state.accepted), tuple(state.refused), tuple(state.decisions),
+                      self._deadline(now), self.view())
         for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.decisions):
             taken.clear()
         return ready
@@ -206,11 +207,13 @@ class Core:
 
 
 _STEPS = {
-    Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked, ReadAsked: Core._read_asked,
-    Alarm: Core._alarm, Persisted: Core._persisted, LinkUp: Core._link_up, LinkDown: Core._link_down,
-    Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
+    Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
+    ReadAsked: Core._read_asked, Alarm: Core._alarm, Persisted: Core._persisted, LinkUp: Core._link_up,
+    LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping,
+    Resigned: Core._resigned,
 }
 _RECEIVERS = {
-    PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply, Vote: election.receive_vote,
-    VoteReply: election.receive_vote_reply, AppendReply: replication.receive_append_reply,
+    PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
+    Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
+    AppendReply: replication.receive_append_reply,
 }

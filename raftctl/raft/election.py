@@ -1,7 +1,7 @@
 """Elections: pre-vote, vote, and when to try again (Raft §5.2, §5.4.1; dissertation §9.6; vows: P2).
 
-A pre-candidacy changes nothing anywhere; only a quorum that would vote lets the term rise, so a node that was cut
-off does not depose a living leader when it comes back.
+A pre-candidacy changes nothing anywhere; only a quorum that would vote lets the term rise, so a node that was
+cut off does not depose a living leader when it comes back.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from raftctl.raft.state import MS, State
 
 
 def election_alarm(state: State, now: Instant) -> None:
-    """Campaign when the election timeout is over and nothing forbids it. Called at each alarm of a non-leader."""
+    """Campaign when the election timeout is over and nothing forbids it. At each alarm of a non-leader."""
     if not now.reached(state.election_deadline) or not may_campaign(state, now):
         return
     late_ns = now.since(state.election_deadline)
@@ -42,7 +42,8 @@ def begin_pre_vote(state: State, now: Instant) -> None:
     _set_retry(state, now)
     others = [peer for peer in state.configuration.voters if peer != state.own]
     asked = " ".join(state.name(peer) for peer in others)
-    state.decide(f"heard no leader for {heard_ms} ms" if leader == "nobody" else f"{leader} silent for {heard_ms} ms",
+    state.decide(f"heard no leader for {heard_ms} ms" if leader == "nobody"
+                 else f"{leader} silent for {heard_ms} ms",
                  f"pre-candidate, asks {asked or 'nobody'} for term {state.term + 1}")
     for peer in others:
         state.send_now(peer, PreVote(state.term + 1, state.log.last))
@@ -159,7 +160,7 @@ def count_votes(state: State, now: Instant) -> None:
 
 
 def _set_retry(state: State, now: Instant) -> None:
-    # After a proof of death all live voters know it within milliseconds: ask again at once, not in a second (P4).
+    # After a proof of death all live voters know it in milliseconds: ask again at once, not in a second (P4).
     state.set_election_deadline(now)
     if not now.reached(state.hurry_end):
         state.hurry_election(now, 10, 12 if state.role == PRE_CANDIDATE else 30)

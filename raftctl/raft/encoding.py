@@ -1,7 +1,7 @@
 """Bytes of entries and messages: the same entry bytes go to the disk and to every peer.
 
-Big-endian structs; texts are a length and ASCII. Readers trust nothing: whatever no writer of ours produces raises
-`Malformed`. Lengths of frames and records, checksums and MACs belong to `net/` and `disk/`.
+Big-endian structs; texts are a length and ASCII. Readers trust nothing: whatever no writer of ours produces
+raises `Malformed`. Lengths of frames and records, checksums and MACs belong to `net/` and `disk/`.
 """
 
 from __future__ import annotations
@@ -112,8 +112,9 @@ def encode_message(message: Message) -> bytes:
 
 
 def _encode_append(message: Append) -> bytes:
-    parts = [bytes([APPEND]), _APPEND.pack(message.term, message.incarnation, message.election_min, message.round,
-                                           *message.previous, message.commit, len(message.entries))]
+    head = _APPEND.pack(message.term, message.incarnation, message.election_min, message.round,
+                        *message.previous, message.commit, len(message.entries))
+    parts = [bytes([APPEND]), head]
     for entry in message.entries:
         parts += [_SIZE.pack(_ENTRY.size + len(entry.body)), encode_entry(entry)]
     return b"".join(parts)
@@ -142,7 +143,8 @@ def decode_message(data: bytes) -> Message:
 def _decode_append(data: bytes) -> Append:
     if len(data) < 1 + _APPEND.size:
         raise Malformed(f"Append of {len(data)} bytes")
-    term, incarnation, election_min, round_, prev_term, prev_index, commit, count = _APPEND.unpack_from(data, 1)
+    fields = _APPEND.unpack_from(data, 1)
+    term, incarnation, election_min, round_, prev_term, prev_index, commit, count = fields
     offset = 1 + _APPEND.size
     entries = []
     expected = prev_index
@@ -154,7 +156,8 @@ def _decode_append(data: bytes) -> Append:
         entries.append(entry)
     if offset != len(data):
         raise Malformed(f"Append with {len(data) - offset} bytes too many")
-    return Append(term, incarnation, election_min, round_, Position(prev_term, prev_index), commit, tuple(entries))
+    return Append(term, incarnation, election_min, round_, Position(prev_term, prev_index), commit,
+                  tuple(entries))
 
 
 def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:

@@ -25,7 +25,8 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
     proved = _take_entries(state, message)
     if proved is None:
         hint = _hint(state, message.previous)
-        state.decide(f"log {state.log.last} has no {message.previous} of {state.name(peer)}", f"refuses, hints {hint}")
+        state.decide(f"log {state.log.last} has no {message.previous} of {state.name(peer)}",
+                     f"refuses, hints {hint}")
         state.send(peer, AppendReply(state.term, generation, message.round, False, 0, hint))
         return
     # Not min(commit, last index): entries behind this message may be a dead leader's (pitfall 2.1).
@@ -40,14 +41,14 @@ def _follow(state: State, now: Instant, peer: Instance, message: Append) -> None
         state.decide(f"append of {state.name(peer)} in term {message.term}", f"follows {state.name(peer)}")
     state.become_follower(now, message.term, peer)
     state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))
-    # On disk before the first ack under it: a restart begins with a vow as long as this one may be (start vow).
+    # On disk before the first ack under it: a restart begins with a vow as long as this may be (start vow).
     state.set_hard(promise=message.election_min)
     state.heard_since = now
     state.set_election_deadline(now)
 
 
 def _take_entries(state: State, message: Append):
-    """Return the index up to which our log is now proven equal to the leader's; None where the logs differ."""
+    """Return the index up to which our log is now proven equal to the leader's; None where they differ."""
     if not state.log.holds(message.previous):
         require(message.previous.index > state.commit_index, "a committed entry conflicts", message.previous)
         return None

@@ -26,7 +26,7 @@ class Timing(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What the disk remembers at start: hard state and the whole log from index 1 (empty: no configuration yet)."""
+    """What the disk remembers at start: hard state and whole log from index 1 (empty: no configuration)."""
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
@@ -56,7 +56,7 @@ class ChangeAsked(NamedTuple):
 
 
 class ReadAsked(NamedTuple):
-    """A linearizable read (ReadIndex, dissertation §6.4). Answered once in `Ready.reads` or `Ready.refused`."""
+    """A linearizable read (ReadIndex, dissertation §6.4). Answered once in `Ready.reads` or `.refused`."""
 
     request: int
 
@@ -102,8 +102,8 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded, Campaign,
-              Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded,
+              Campaign, Stopping, Resigned]
 
 
 class Decision(NamedTuple):
@@ -129,7 +129,7 @@ class Accepted(NamedTuple):
 
 
 class View(NamedTuple):
-    """What others may read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it."""
+    """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it."""
 
     role: str
     term: int
@@ -143,10 +143,10 @@ class View(NamedTuple):
 class Ready(NamedTuple):
     """What must happen now.
 
-    `messages` may go at once: what depends on the disk is held back until its `Persisted`. `write` is given only
-    when the one before it is durable, so that one batch is at the disk and the next collects. `committed`: to apply,
-    in order. `reads`: answer when applied up to that index. `deadline`: the moment for the next `Alarm`; None: no
-    need.
+    `messages` may go at once: what depends on the disk is held back until its `Persisted`. `write` is given
+    only when the one before it is durable, so that one batch is at the disk and the next collects.
+    `committed`: to apply, in order. `reads`: answer when applied up to that index. `deadline`: the moment for
+    the next `Alarm`; None: no need.
     """
 
     messages: Tuple[Tuple[Instance, Message], ...]

@@ -1,8 +1,8 @@
 """The lease of a leader (P2; dissertation §6.2, §6.4): what LEADER, hooks and reads rest on.
 
-A quorum acknowledged a round that was sent less than 0.9 × election min ago, an entry of the own term is committed,
-and no RELEASE was emitted in this term. Whoever acknowledged vowed for a whole election min from later on, so nobody
-can win before the lease is over, even where clock rates differ by 10 %.
+A quorum acknowledged a round that was sent less than 0.9 × election min ago, an entry of the own term is
+committed, and no RELEASE was emitted in this term. Whoever acknowledged vowed for a whole election min from
+later on, so nobody can win before the lease is over, even where clock rates differ by 10 %.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def renew(state: State, now: Instant) -> None:
     state.confirmed_reads += state.reads.take_confirmed(number)
     sent = state.rounds.sent_at(number)
     if sent is None:
-        # A new voter answered only rounds that its elders had left behind: nothing newer is proven by a quorum.
+        # A new voter answered only rounds that its elders had left behind: no quorum proves anything newer.
         return
     state.rounds.forget_before(number)
     end = sent.plus(state.timing.election_min * 9 // 10)

@@ -1,4 +1,4 @@
-"""The log in memory: positions, agreement, truncation. What is durable and what is committed `state.py` knows."""
+"""The log in memory: positions, agreement, truncation. What is durable or committed `state.py` knows."""
 
 from __future__ import annotations
 
@@ -42,9 +42,11 @@ class Log:
         return position.index <= len(self._entries) and self.term_at(position.index) == position.term
 
     def append(self, entry: Entry) -> None:
-        require(entry.index == len(self._entries) + 1, "entry does not follow the log", entry.position, self.last)
+        require(entry.index == len(self._entries) + 1, "entry does not follow the log", entry.position,
+                self.last)
         if not self._run_terms or entry.term != self._run_terms[-1]:
-            require(entry.term >= self.term_at(len(self._entries)), "terms of a log fall", entry.position, self.last)
+            require(entry.term >= self.term_at(len(self._entries)), "terms of a log fall", entry.position,
+                    self.last)
             self._run_terms.append(entry.term)
             self._run_starts.append(entry.index)
         self._entries.append(entry)
@@ -61,7 +63,7 @@ class Log:
         return tuple(self._entries[after:upto])
 
     def chunk(self, after: int, byte_limit: int) -> Tuple[Entry, ...]:
-        """Return entries behind `after`, at least one where there is one, of about `byte_limit` body bytes at most."""
+        """Return entries behind `after`, at least one if any, of about `byte_limit` body bytes at most."""
         taken: List[Entry] = []
         size = 0
         for index in range(after, len(self._entries)):

@@ -16,8 +16,8 @@ from raftctl.raft.state import State
 def ask_change(state: State, now: Instant, request: int, wanted: Configuration) -> None:
     """Append `wanted` as the next configuration, or refuse with a code.
 
-    Only after an entry of the own term is committed (the 2015 bug, pitfall 3.7), and not while another change is
-    uncommitted; that is read off the log, not off a flag.
+    Only after an entry of the own term is committed (the 2015 bug, pitfall 3.7), and not while another change
+    is uncommitted; that is read off the log, not off a flag.
     """
     code = _refusal(state, wanted)
     if code:
@@ -39,7 +39,8 @@ def _refusal(state: State, wanted: Configuration) -> Optional[str]:
     if state.commit_index < state.term_start or state.configuration_index > state.commit_index:
         return "busy"
     before, after = dict.fromkeys(state.configuration.voters), dict.fromkeys(wanted.voters)
-    changed = [voter for voter in before if voter not in after] + [voter for voter in after if voter not in before]
+    gone = [voter for voter in before if voter not in after]
+    changed = gone + [voter for voter in after if voter not in before]
     if not after or len(changed) > 1 or wanted.cluster_id != state.configuration.cluster_id:
         return "refused"
     return None

@@ -29,7 +29,7 @@ ORIGIN = Position(0, 0)
 
 
 class Entry(NamedTuple):
-    """One log entry. `kind` is NOOP, COMMAND (body: the store's) or CONFIGURATION (body: `configuration.encode`)."""
+    """One log entry. `kind`: NOOP, COMMAND (body: the store's) or CONFIGURATION (`configuration.encode`)."""
 
     term: int
     index: int
@@ -42,10 +42,10 @@ class Entry(NamedTuple):
 
 
 class HardState(NamedTuple):
-    """What must be on disk before anything that depends on it leaves (Raft §5.1, Figure 2 "persistent state").
+    """What must be on disk before anything depending on it leaves (Raft §5.1, Figure 2 "persistent state").
 
-    `vote` is the instance voted for in `term`, or None. `promise` is the longest vow in ns that this directory
-    may still have open (P2, start vow); 0 says that there is none.
+    `vote` is the instance voted for in `term`, or None. `promise` is the longest vow in ns that this
+    directory may still have open (P2, start vow); 0 says that there is none.
     """
 
     term: int = 0
@@ -73,7 +73,7 @@ class PreVote(NamedTuple):
 
 
 class PreVoteReply(NamedTuple):
-    """`term` is the request's on a grant (pitfall 1.5), else the voter's own. `vow_left` is the rest of its vow, ns."""
+    """`term`: the request's on a grant (pitfall 1.5), else the voter's. `vow_left`: rest of its vow, ns."""
 
     term: int
     granted: bool
@@ -96,8 +96,8 @@ class Append(NamedTuple):
     """AppendEntries, with or without entries (Raft §5.3); a heartbeat is one without.
 
     `incarnation`, `election_min` and `round` belong to the vow (P2): who acknowledges any of these vows for
-    `election_min` ns to that incarnation and term. Rounds are numbered by the leader within its term; a round is
-    counted from the moment of its first send.
+    `election_min` ns to that incarnation and term. Rounds are numbered by the leader within its term; a round
+    is counted from the moment of its first send.
     """
 
     term: int
@@ -110,11 +110,12 @@ class Append(NamedTuple):
 
 
 class AppendReply(NamedTuple):
-    """`round` is the append's; `generation` that of the connection on which the append came (P2 counts no other).
+    """`round` is the append's; `generation` that of the connection on which it came (P2 counts no other).
 
     accepted: all up to `match` is durable here and equal to the leader's log.
-    refused (the logs differ at `previous`): `match` is 0, `hint` is the last position here that could agree: the
-    leader goes back by whole terms (Raft §5.3, last paragraphs). `term` above the leader's ends its leadership.
+    refused (the logs differ at `previous`): `match` is 0, `hint` is the last position here that could agree:
+    the leader goes back by whole terms (Raft §5.3, last paragraphs). `term` above the leader's ends its
+    leadership.
     """
 
     term: int

@@ -1,4 +1,4 @@
-"""What a leader knows of one peer: how far its log is proven equal, what is on its way, when it last answered."""
+"""What a leader knows of one peer: how far its log is proven equal, what is on its way, the last answer."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from raftctl.base.instants import Instant
 class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
-    Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting, up to
-    `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing.
+    Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
+    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing.
     """
 
     IN_FLIGHT_LIMIT = 1 << 20
 
-    __slots__ = ("match_index", "next_index", "probing", "probe_sent", "acked_round", "last_ack", "_in_flight",
-                 "in_flight_bytes")
+    __slots__ = ("match_index", "next_index", "probing", "probe_sent", "acked_round", "last_ack",
+                 "_in_flight", "in_flight_bytes")
 
     def __init__(self, next_index: int) -> None:
         self.match_index = 0

@@ -1,4 +1,4 @@
-"""ReadIndex (dissertation §6.4): reads wait for a round that was sent after they came, never for an earlier one."""
+"""ReadIndex (dissertation §6.4): reads wait for a round sent after they came, never for an earlier one."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import List, Tuple
 
 
 class Reads:
-    """Two queues of one leadership: reads without a round yet, and (request, round, index) in order of rounds."""
+    """Two queues of one leadership: reads without a round yet, (request, round, index) in order of rounds."""
 
     def __init__(self) -> None:
         self._asked: List[int] = []

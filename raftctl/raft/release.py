@@ -11,8 +11,8 @@ from raftctl.raft.state import MS, State
 def receive_release(state: State, now: Instant, message: Release) -> None:
     """End the vow to that incarnation of terms up to `message.term`, and campaign by rank where it led.
 
-    Nothing else ends: not a vow to another incarnation or a later term, and not the start vow, which does not know
-    to whom it is owed. What the released one still says in those terms renews nothing (`following.py`).
+    Nothing else ends: not a vow to another incarnation or a later term, and not the start vow, which does not
+    know to whom it is owed. What the released one still says in those terms renews nothing (`following.py`).
     """
     proven = (message.incarnation, message.term)
     if message.instance == state.own or proven <= state.released.get(message.instance, (0, 0)):
@@ -38,4 +38,5 @@ def _rank(state: State, dead: str) -> int:
     """Return this node's place among the surviving voters by address: the others get 10 ms each before it."""
     survivors = sorted((member.address, member.instance) for member in state.configuration.members
                        if member.voter and member.instance != dead)
-    return next((rank for rank, (_, instance) in enumerate(survivors) if instance == state.own), len(survivors))
+    return next((rank for rank, (_, instance) in enumerate(survivors) if instance == state.own),
+                len(survivors))

@@ -21,7 +21,7 @@ def add_progress(state: State) -> None:
 
 
 def begin_round(state: State, now: Instant) -> None:
-    """Send every linked peer something: a heartbeat, or what it lacks. Reads that came before are bound to it."""
+    """Send every linked peer a heartbeat or what it lacks. Reads that came before are bound to it."""
     number = state.rounds.begin(now)
     if state.commit_index >= state.term_start:
         state.reads.join_round(number, state.commit_index)
@@ -43,8 +43,9 @@ def flush(state: State, now: Instant) -> None:
 def _send_append(state: State, peer: Instance, progress: Progress, *, with_entries: bool) -> None:
     previous = min(progress.next_index - 1, state.log.last_index)
     entries = state.log.chunk(previous, CHUNK_BYTES) if with_entries else ()
-    state.send_now(peer, Append(state.term, state.incarnation, state.timing.election_min, state.rounds.current,
-                                state.log.position(previous), state.commit_index, entries))
+    append = Append(state.term, state.incarnation, state.timing.election_min, state.rounds.current,
+                    state.log.position(previous), state.commit_index, entries)
+    state.send_now(peer, append)
     if with_entries and (entries or progress.probing):
         progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
 
@@ -85,13 +86,14 @@ def _back_up(state: State, peer: Instance, progress: Progress, message: AppendRe
     agreed = state.log.last_not_newer(message.hint.index, message.hint.term)
     if agreed + 1 >= progress.next_index and not progress.probing:
         return                                   # an answer to an append sent before the last back-up
-    state.decide(f"{state.name(peer)} refused, its log could agree at {message.hint}", f"probes it at {agreed}")
+    state.decide(f"{state.name(peer)} refused, its log could agree at {message.hint}",
+                 f"probes it at {agreed}")
     progress.rejected(agreed + 1)
     _send_append(state, peer, progress, with_entries=True)
 
 
 def advance_commit(state: State) -> None:
-    """Commit what a quorum has on disk, the leader's own disk included, if it is of this term (Raft §5.4.2)."""
+    """Commit what a quorum has on disk, the leader's own included, if it is of this term (Raft §5.4.2)."""
     held = {peer: progress.match_index for peer, progress in state.progress.items()}
     held[state.own] = state.durable_index
     index = quorum_index(held, state.configuration.voters)

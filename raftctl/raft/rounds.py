@@ -1,4 +1,4 @@
-"""Rounds of a leader's words, and when each was first sent: what lease and reads are counted by (P2, pitfall 8.1)."""
+"""Rounds of a leader's words, and when each was first sent: lease and reads rest on it (P2, pitfall 8.1)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from raftctl.base.instants import Instant
 
 
 class Rounds:
-    """Numbered from 1 within one leadership. An ack of round N proves that the peer vowed after N was sent."""
+    """Numbered from 1 in one leadership. An ack of round N proves that the peer vowed after N was sent."""
 
     def __init__(self) -> None:
         self.current = 0
@@ -21,7 +21,7 @@ class Rounds:
         return self.current
 
     def sent_at(self, number: int) -> Optional[Instant]:
-        """Return when round `number` was first sent; None where it is forgotten: a lease from then is over anyway."""
+        """Return when round `number` was first sent; None if forgotten: a lease from then is over anyway."""
         return self._sent.get(number)
 
     @property

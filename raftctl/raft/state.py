@@ -1,7 +1,7 @@
-"""What the core remembers, and the few acts on it that every rule uses: terms, sending, the disk's completions.
+"""What the core remembers, and the few acts on it that all rules use: terms, sending, the disk's completions.
 
-The rules live beside it, one idea a module; `core.py` dispatches to them. Nothing here reads a clock: `now` is the
-instant of the step.
+The rules live beside it, one idea a module; `core.py` dispatches to them. Nothing here reads a clock: `now`
+is the instant of the step.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Vow(NamedTuple):
 
 
 class Acknowledgement(NamedTuple):
-    """What this follower owes its leader: the round to echo, and how far the leader's words proved our log equal."""
+    """What this follower owes its leader: the round to echo, and how far its words proved our log equal."""
 
     leader: Instance
     generation: int
@@ -63,7 +63,7 @@ class State:
         self.leader: Optional[Instance] = None
         self.stopping = False
         self.links: Dict[Instance, int] = {}             # peer → generation of our own connection
-        self.released: Dict[Instance, Tuple[int, int]] = {}   # instance → (incarnation, term) proven dead (P4)
+        self.released: Dict[Instance, Tuple[int, int]] = {}   # → (incarnation, term) proven dead (P4)
 
         self.commit_index = 0
         self.handed_out = 0                              # committed entries given to the store
@@ -80,7 +80,7 @@ class State:
         self.heard_since = now
         self.election_deadline = now
         self.election_was_late = False
-        self.hurry_end = NEVER                           # until then a candidacy is tried again in 10–30 ms (P4)
+        self.hurry_end = NEVER                           # until then a candidacy is retried in 10–30 ms (P4)
         self.ballots: Dict[Instance, bool] = {}          # answers to the present (pre-)candidacy
         self.owed: Optional[Acknowledgement] = None
 
@@ -91,7 +91,7 @@ class State:
         self.term_start = 0                              # index of the no-op of this leadership
         self.lease_end = now
         self.shows_leader = False
-        self.resigned_term = 0                           # RELEASE was emitted in this term: never leased in it again
+        self.resigned_term = 0                           # term with a RELEASE: never leased in it again
 
         self.messages: List[Tuple[Instance, Message]] = []
         self.decisions: List[Decision] = []
@@ -114,7 +114,7 @@ class State:
         return tuple(member.instance for member in self.configuration.members if member.instance != self.own)
 
     def name(self, instance: Optional[Instance]) -> str:
-        """Return how people know a member: its address without the scheme, else the head of its instance id."""
+        """Return how people know a member: its address without the scheme, else the head of its instance."""
         member = self.configuration.find(instance) if instance else None
         if member is None:
             return instance[:8] if instance else "nobody"
@@ -127,7 +127,7 @@ class State:
         self.refused.append(Refusal(request, code))
 
     def _find_configuration(self) -> Tuple[Configuration, int]:
-        # The newest in the log rules, committed or not (dissertation §4.1); after a truncation the one before it.
+        # The newest in the log rules, committed or not (dissertation §4.1); after truncation the one before.
         for index in range(self.log.last_index, 0, -1):
             entry = self.log.entry(index)
             if entry.kind == CONFIGURATION:
@@ -143,7 +143,7 @@ class State:
             self.configuration, self.configuration_index = configurations.decode(entry.body), entry.index
 
     def truncate_from(self, index: int) -> None:
-        """Forget a suffix that conflicts with the leader's log; never a committed entry (Raft §5.3, pitfall 2.2)."""
+        """Forget a suffix conflicting with the leader's log; nothing committed (Raft §5.3, pitfall 2.2)."""
         require(index > self.commit_index, "truncation of committed entries", index, self.commit_index)
         self.log.truncate_from(index)
         self.durable_index = min(self.durable_index, index - 1)
@@ -184,7 +184,8 @@ class State:
 
     def persisted(self, number: int) -> None:
         """Note that write `number` is durable, and let go what waited for it."""
-        require(self.at_disk is not None and self.at_disk.number == number, "unexpected end of a write", number)
+        require(self.at_disk is not None and self.at_disk.number == number, "unexpected end of a write",
+                number)
         self.durable_index = max(self.durable_index, self.at_disk.last_index)  # type: ignore[union-attr]
         self.durable_term = self.at_disk.term  # type: ignore[union-attr]
         self.at_disk, self.persisted_number = None, number

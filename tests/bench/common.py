@@ -1,8 +1,9 @@
-"""What the benchmarks share: options, a table, percentiles, a cluster at the product's defaults, and an end of it all.
+"""What the benchmarks share: options, a table, percentiles, a cluster at the defaults, and an end of it all.
 
-A benchmark is two processes: `main` forks one that measures, and stays its parent and the parent of whatever outlives
-it (guardians have sessions of their own), so that all is ended also when the one that measures is killed. When `main`
-itself is killed, the one that measures gets SIGTERM and ends its cluster. Standard library only; Linux.
+A benchmark is two processes: `main` forks one that measures, and stays its parent and the parent of whatever
+outlives it (guardians have sessions of their own), so that all is ended also when the one that measures is
+killed. When `main` itself is killed, the one that measures gets SIGTERM and ends its cluster. Standard
+library only; Linux.
 """
 
 from __future__ import annotations
@@ -66,7 +67,8 @@ def _cell(value: Any) -> str:
     if value is None:
         return "-"
     if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+        digits = 0 if abs(value) >= 1000 else 1 if abs(value) >= 10 else 2
+        return f"{value:.{digits}f}"
     return str(value)
 
 
@@ -74,36 +76,41 @@ def _cell(value: Any) -> str:
 
 def main(name: str, description: str, measure: Callable[[argparse.Namespace, str], Report],
          show: Callable[[Report], str], arguments: Optional[List[str]] = None) -> int:
-    """Run `measure(options, folder)` and print what it found: `show`'s table, or JSON. Return the exit status."""
+    """Run `measure(options, folder)`, print what it found: `show`'s table or JSON. Return the exit status."""
     parser = argparse.ArgumentParser(prog=f"tests/bench/{name}", description=description, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
-    parser.add_argument("--short", action="store_true", help="a try-out of a few seconds; its figures are worth little")
-    parser.add_argument("--dir", metavar="DIR", help="where the temporary folder is made (default: $TMPDIR, else /tmp)")
+    parser.add_argument("--short", action="store_true",
+                        help="a try-out of a few seconds; its figures are worth little")
+    parser.add_argument("--dir", metavar="DIR",
+                        help="where the temporary folder is made (default: $TMPDIR, else /tmp)")
     options = parser.parse_args(arguments)
 
     def job(folder: str) -> None:
         began = time.monotonic()
         report = {"benchmark": name, "short": options.short, **machine(folder), **measure(options, folder)}
         report["took_s"] = round(time.monotonic() - began, 1)
-        print(json.dumps(report, indent=1) if options.json else f"{heading(report)}\n\n{show(report)}", flush=True)
+        print(json.dumps(report, indent=1) if options.json else f"{heading(report)}\n\n{show(report)}",
+              flush=True)
 
     return supervised(job, options.dir)
 
 
 def heading(report: Report) -> str:
     short = "  SHORT RUN: figures are worth little" if report["short"] else ""
-    return (f"{report['benchmark']}: Python {report['python']}, {report['cpus']} CPUs, load {report['load']}, "
+    return (f"{report['benchmark']}: Python {report['python']}, {report['cpus']} CPUs, "
+            f"load {report['load']}, "
             f"{report['filesystem']}, {report['took_s']} s{short}")
 
 
 def machine(folder: str) -> Report:
     """Return what figures depend on besides the product."""
-    return {"python": sys.version.split()[0], "kernel": os.uname().release, "cpus": len(os.sched_getaffinity(0)),
+    return {"python": sys.version.split()[0], "kernel": os.uname().release,
+            "cpus": len(os.sched_getaffinity(0)),
             "load": round(os.getloadavg()[0], 2), "filesystem": filesystem(folder)}
 
 
 def filesystem(folder: str) -> str:
-    """Return the type of the file system of `folder`: on tmpfs a sync costs nothing, and figures mean nothing."""
+    """Return the file system's type of `folder`: on tmpfs a sync costs nothing, and figures mean nothing."""
     found, real = (0, "unknown"), os.path.realpath(folder)
     with open("/proc/self/mounts", encoding="utf-8", errors="replace") as file:
         for line in file:
@@ -122,7 +129,7 @@ def progress(text: str) -> None:
 # --- all that was started is ended
 
 def supervised(job: Callable[[str], None], place: Optional[str] = None) -> int:
-    """Run `job(folder)` in a child; afterwards no process and no file of it is left. Return the exit status."""
+    """Run `job(folder)` in a child; afterwards no process or file of it is left. Return the exit status."""
     prctl(PR_SET_CHILD_SUBREAPER, 1)
     stopped_by: List[int] = []
     child = 0
@@ -223,7 +230,7 @@ def children(parent: int) -> List[int]:
 # --- the cluster
 
 class DefaultCluster(Cluster):
-    """Three nodes on loopback, one guardian each, with a command port and otherwise the product's defaults."""
+    """Three nodes on loopback, a guardian each, with a command port and otherwise the product's defaults."""
 
     SETTINGS: Dict[str, Any] = {}
 
@@ -242,7 +249,8 @@ class DefaultCluster(Cluster):
         def agreed() -> Optional[Host]:
             states = {host: host.request("state") for host in self.hosts}
             leaders = [host for host, state in states.items() if state.get("state") == "LEADER"]
-            same = len(leaders) == 1 and all(state.get("leader") == leaders[0].address for state in states.values())
+            same = len(leaders) == 1 and all(state.get("leader") == leaders[0].address
+                                             for state in states.values())
             return leaders[0] if same else None
         return wait_for(agreed, "one leader that all three know\n" + self.last_words())
 
@@ -258,5 +266,6 @@ class DefaultCluster(Cluster):
         return [host.request("state").get("term", 0) for host in self.hosts]
 
 
-__all__ = ["PATIENCE_S", "TOP", "Cluster", "DefaultCluster", "Host", "Report", "children", "end_children", "filesystem",
-           "free_ports", "main", "median", "percentile", "prctl", "progress", "send", "supervised", "table", "wait_for"]
+__all__ = ["PATIENCE_S", "TOP", "Cluster", "DefaultCluster", "Host", "Report", "children", "end_children",
+           "filesystem", "free_ports", "main", "median", "percentile", "prctl", "progress", "send",
+           "supervised", "table", "wait_for"]

@@ -1,7 +1,8 @@
 """The bare things that `write` compares with, and the clients that load them: all the same clients.
 
-A server speaks lines; a client has one request under way at a time (closed loop) on a connection of its own. The
-clients run in processes of their own, a few connections on one epoll each: threads would cost more than they measure.
+A server speaks lines; a client has one request under way at a time (closed loop) on a connection of its own.
+The clients run in processes of their own, a few connections on one epoll each: threads would cost more than
+they measure.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def sync_rate(folder: str, seconds: float) -> float:
 # --- clients
 
 def put_load(port: int, clients: int, warm_s: float, seconds: float) -> Load:
-    """Let `clients` closed loops put 100-byte values over the command port; count after `warm_s` for `seconds`."""
+    """Let `clients` loops put 100-byte values over the command port; count after `warm_s` for `seconds`."""
     shares = [clients // GENERATORS + (number < clients % GENERATORS) for number in range(GENERATORS)]
     # CLOCK_MONOTONIC is one for all processes: they begin and end to count at the same instants.
     began = time.monotonic_ns() + 200_000_000
@@ -124,7 +125,7 @@ def _generate(result: Any, port: int, clients: int, number: int, window: Tuple[i
 
 @contextlib.contextmanager
 def echo_servers() -> Iterator[int]:
-    """Give the port of a bare leader process: client -> leader -> two followers -> back at the first one's answer."""
+    """The port of a bare leader: client -> leader -> two followers -> back at the first one's answer."""
     processes, listeners = [], [_listener() for _ in range(3)]
     ports = [listener.getsockname()[1] for listener in listeners]
     try:
@@ -180,7 +181,8 @@ class _Echo:
             self._echoed[sock.fileno()] = 0
             self._poller.register(sock, select.EPOLLIN)
         self._written = 0
-        self._open: List[Tuple[int, int]] = []      # bytes of the stream to followers that must be back, client
+        # Bytes of the stream to followers that must be back, client.
+        self._open: List[Tuple[int, int]] = []
 
     def run(self) -> None:
         while True:

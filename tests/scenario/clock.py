@@ -1,4 +1,4 @@
-"""A host's two clocks as functions of the simulated time; rates in parts per million, offsets differ a host."""
+"""A host's two clocks as functions of simulated time; rates in parts per million, offsets differ a host."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ class Clock:
 
     def read(self, true_ns: int) -> Instant:
         passed = true_ns - self._since
-        return Instant(self._start.boot + passed * self.boot_ppm // PPM, self._start.raw + passed * self.raw_ppm // PPM)
+        return Instant(self._start.boot + passed * self.boot_ppm // PPM,
+                       self._start.raw + passed * self.raw_ppm // PPM)
 
     def set_rates(self, true_ns: int, boot_ppm: int, raw_ppm: int) -> None:
         self._start, self._since = self.read(true_ns), true_ns

@@ -1,4 +1,4 @@
-"""The commands of a scenario, one function each, and the table that names them (`python3 tests/scenario --help`)."""
+"""The commands of a scenario, one function each, and their table (`python3 tests/scenario --help`)."""
 
 from __future__ import annotations
 
@@ -147,7 +147,9 @@ def read(world: World, words: Words) -> None:
     node.give(ReadAsked(request))
 
 
-def _change(world: World, words: Words, what: str, change: Callable[[Configuration, str], Configuration]) -> None:
+def _change(
+    world: World, words: Words, what: str, change: Callable[[Configuration, str], Configuration]
+) -> None:
     names = list(words)
     node = world.leader
     if "at" in names:
@@ -323,7 +325,8 @@ def _members(node: Node) -> str:
 
 def _peers(node: Node) -> str:
     progress = node.core.progress if node.core is not None else {}
-    return "knows " + (", ".join(f"{peer} has {found.match_index}" for peer, found in progress.items()) or "nothing")
+    return "knows " + (", ".join(f"{peer} has {found.match_index}" for peer, found in progress.items())
+                       or "nothing")
 
 
 SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peers": _peers}
@@ -343,15 +346,19 @@ class Entry(NamedTuple):
 
 COMMANDS: Dict[str, Entry] = {
     "given": Entry(put_on_disk, True, "given NODE [term T] [vote NODE] [promise MS] [log TERM…]",
-                   "what is on the disk of a node that does not run; the log as terms of its entries from index 1"),
+                   "what is on the disk of a node that does not run; "
+                   "the log as terms of its entries from index 1"),
     "timeout": Entry(set_timeout, True, "timeout NODE MS", "the election timeout it draws from now on"),
     "clock": Entry(set_clock, True, "clock NODE [boot RATE] [raw RATE]", "how fast its clocks run (1: true)"),
-    "disk": Entry(set_disk, True, "disk NODE MS|stuck", "how long a sync takes; stuck: until a later disk command"),
-    "latency": Entry(set_latency, True, "latency NODE from|to NODE… MS", "how long messages are on their way"),
+    "disk": Entry(set_disk, True, "disk NODE MS|stuck",
+                  "how long a sync takes; stuck: until a later disk command"),
+    "latency": Entry(set_latency, True, "latency NODE from|to NODE… MS",
+                     "how long messages are on their way"),
     "run": Entry(run, False, "run to MS | run for MS", "let time pass, that moment included"),
     "propose": Entry(propose, False, "propose NODE TEXT", "ask it to append a command"),
     "read": Entry(read, False, "read NODE", "ask it for a linearizable read"),
-    "add": Entry(add, False, "add NODE [at NODE]", "ask the leader (or that node) to add a learner, started if new"),
+    "add": Entry(add, False, "add NODE [at NODE]",
+                 "ask the leader (or that node) to add a learner, started if new"),
     "promote": Entry(promote, False, "promote NODE… [at NODE]", "ask to make them voters, in one change"),
     "remove": Entry(remove, False, "remove NODE… [at NODE]", "ask to remove them, in one change"),
     "start": Entry(start, False, "start NODE…", "start it again on its disk: next incarnation"),
@@ -361,12 +368,16 @@ COMMANDS: Dict[str, Entry] = {
     "resume": Entry(resume, False, "resume NODE…", "it wakes: its late alarm first, then what waited"),
     "release": Entry(release, False, "release NODE [term T] [incarnation N]",
                      "the guardian of a dead node proves its death to all (P4)"),
-    "cut": Entry(cut, False, "cut NODE from|to NODE…", "connections end, both ways or one, and carry nothing"),
+    "cut": Entry(cut, False, "cut NODE from|to NODE…",
+                 "connections end, both ways or one, and carry nothing"),
     "heal": Entry(heal, False, "heal [NODE from|to NODE…]", "they are dialled again (none named: all)"),
-    "redial": Entry(redial, False, "redial NODE to NODE…", "a new connection; words of the old one still arrive"),
-    "drop": Entry(_rule(0), False, "drop KIND|any NODE from|to NODE… [times N]", "the next such messages are lost"),
+    "redial": Entry(redial, False, "redial NODE to NODE…",
+                    "a new connection; words of the old one still arrive"),
+    "drop": Entry(_rule(0), False, "drop KIND|any NODE from|to NODE… [times N]",
+                  "the next such messages are lost"),
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
-    "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…", "a forged or late message arrives at once"),
+    "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…",
+                 "a forged or late message arrives at once"),
     "show": Entry(show, False, "show [log|disk|members|peers] [NODE…]", "what the nodes (all) hold now"),
 }
 

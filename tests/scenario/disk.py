@@ -1,4 +1,4 @@
-"""A disk that keeps what was synced: one write at a time, done after a delay; a crash loses the one in flight."""
+"""A disk that keeps what was synced: one write at a time, after a delay; a crash loses the one in flight."""
 
 from __future__ import annotations
 

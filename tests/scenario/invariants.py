@@ -1,4 +1,4 @@
-"""What must hold after every step of every node: Raft's five properties (P1), one lease holder (P2), disk first (P3).
+"""What must hold after every step: Raft's five properties (P1), one lease holder (P2), disk first (P3).
 
 Looks into the cores' logs; a scenario with a faithful trace of a broken rule still fails here.
 """
@@ -21,7 +21,7 @@ class Broken(Exception):
 
 
 class Invariants:
-    """Remembers what can never change again: leaders of terms, votes, entries by position, committed entries."""
+    """Remembers what never changes again: leaders of terms, votes, entries by position, committed entries."""
 
     def __init__(self, world: "World") -> None:
         self._world = world
@@ -41,7 +41,8 @@ class Invariants:
 
     def core_ended(self, node: "Node", error: Exception) -> Broken:
         """Any exception out of a core ends the daemon (exit status 70): return what to raise for it."""
-        return Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with {type(error).__name__}: {error}")
+        return Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with "
+                      f"{type(error).__name__}: {error}")
 
     # --- before a message leaves
 
@@ -53,7 +54,8 @@ class Invariants:
         elif isinstance(message, Vote):
             self._vote(node, message.term, node.name)
         elif isinstance(message, AppendReply):
-            self._require(durable.term >= message.term, "an answer in a term that is not durable", node, message)
+            self._require(durable.term >= message.term, "an answer in a term that is not durable", node,
+                          message)
             if message.accepted:
                 self._acknowledged(node, target, message)
 
@@ -63,28 +65,31 @@ class Invariants:
         self._require(durable.term > term or (durable.term, durable.vote) == (term, candidate),
                       "a vote that is not durable", node, f"{candidate} in term {term}, disk has {durable}")
         voted = self._votes.setdefault((node.name, term), candidate)
-        self._require(voted == candidate, "two votes in a term", node, f"{voted} and {candidate} in term {term}")
+        self._require(voted == candidate, "two votes in a term", node,
+                      f"{voted} and {candidate} in term {term}")
 
     def _acknowledged(self, node: "Node", target: str, message: AppendReply) -> None:
         disk, leader = node.disk, self._world.nodes.get(target)
         assert node.core is not None
         self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
-        self._require(disk.hard_state.promise >= self._world.timing.election_min, "a vow that is not on disk", node,
-                      disk.hard_state)
+        self._require(disk.hard_state.promise >= self._world.timing.election_min, "a vow that is not on disk",
+                      node, disk.hard_state)
         if node.core.view().term > message.term:
-            return                  # a later leader may have overwritten it in the same turn: the ack was true
+            return                  # a later leader may have overwritten it in this turn: the ack was true
         self._require(disk.entries[:message.match] == log_of(node)[:message.match],
                       "acknowledged an entry that was overwritten since", node, message)
         if leader is None or leader.view is None or leader.view[:2] != (LEADER, message.term):
             return
         theirs = log_of(leader)[:message.match]
-        self._require(disk.entries[:message.match] == theirs, "acknowledged what the leader has not", node, message)
+        self._require(disk.entries[:message.match] == theirs, "acknowledged what the leader has not", node,
+                      message)
 
     # --- after a step
 
     def applying(self, node: "Node", entry: Entry) -> None:
         self._require(entry.index == node.applied + 1, "applied out of order", node, entry.position)
-        self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node, entry.position)
+        self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node,
+                      entry.position)
 
     def stepped(self, node: "Node") -> None:
         """Check all that a step of `node`, or taking its `Ready`, may have broken."""

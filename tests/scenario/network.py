@@ -1,7 +1,8 @@
-"""Connections between the nodes: one a direction, dialled by the sender, in order, each with a generation (P2).
+"""Connections between nodes: one a direction, dialled by the sender, in order, each with a generation (P2).
 
-A cut ends connections and loses what is on its way. A redial leaves the words of the old connection on their way,
-so that they may arrive behind those of the new one (pitfall 1.2). Rules of loss and doubling act on what is sent.
+A cut ends connections and loses what is on its way. A redial leaves the words of the old connection on their
+way, so that they may arrive behind those of the new one (pitfall 1.2). Rules of loss and doubling act on what
+is sent.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ class Network:
         self.dial(way)
 
     def node_down(self, name: str) -> None:
-        """A process ended: what it sent still arrives, what was sent to it does not; its generations begin anew."""
+        """A process ended: what it sent arrives, what it was sent does not; its generations begin anew."""
         for way in list(self.open):
             if name in way:
                 self.hang_up(way, lose=way[1] == name)

@@ -54,7 +54,8 @@ class Node:
         self.incarnation += 1
         self.applied = 0
         restored = Restored(self.disk.hard_state, tuple(self.disk.entries))
-        self.core = Core(self.name, self.incarnation, self.world.timing, restored, self.now, lambda: self.draw)
+        self.core = Core(self.name, self.incarnation, self.world.timing, restored, self.now,
+                         lambda: self.draw)
         self._carry_out(self.core.ready(self.now))
 
     def crash(self) -> None:

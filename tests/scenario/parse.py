@@ -39,7 +39,7 @@ def parse(text: str, name: str = "script") -> List[Piece]:
 
 
 def compose(pieces: Sequence[Piece], traces: Sequence[Sequence[str]]) -> str:
-    """Return the text of `pieces` with `traces`, one a command in order, in place of what stood under them."""
+    """Return the text of `pieces` with `traces`, one a command, in place of what stood under them."""
     lines: List[str] = []
     remaining = iter(traces)
     for piece in pieces:

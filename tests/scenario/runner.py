@@ -1,4 +1,4 @@
-"""Run scenario files: compare the whole trace, or write it anew. Also the command line (`python3 tests/scenario`)."""
+"""Run scenario files: compare the whole trace, or write it anew. Also `python3 tests/scenario`."""
 
 from __future__ import annotations
 
@@ -63,10 +63,12 @@ def scenario_files(names: Sequence[str] = ()) -> List[Path]:
 def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run, or rewrite, the named scenarios; return 0 when all are as written."""
     commands = "\n".join(f"  {entry.usage}\n      {entry.meaning}" for entry in COMMANDS.values())
-    parser = argparse.ArgumentParser(prog="tests/scenario", description=__doc__, epilog=f"commands:\n{commands}",
+    parser = argparse.ArgumentParser(prog="tests/scenario", description=__doc__,
+                                     epilog=f"commands:\n{commands}",
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", help="parts of scenario names (none: all)")
-    parser.add_argument("--rewrite", action="store_true", help="write the traces anew; review the diff like code")
+    parser.add_argument("--rewrite", action="store_true",
+                        help="write the traces anew; review the diff like code")
     options = parser.parse_args(arguments)
     wrong = 0
     for path in scenario_files(options.names):

@@ -40,7 +40,7 @@ class Setting:
 
 
 class World:
-    """All nodes and what lies between them. `begin` starts the nodes; before it disks, clocks and draws can be set."""
+    """All nodes and what lies between. `begin` starts them; before it disks, clocks and draws can be set."""
 
     def __init__(self, setting: Setting) -> None:
         self.setting, self.timing = setting, setting.timing
@@ -73,7 +73,8 @@ class World:
     def put_log(self, node: Node, terms: Sequence[int]) -> None:
         """Write a log with these terms, from index 1, on the node's disk. Entry 1 is the founding."""
         entries = [Entry(terms[0], 1, CONFIGURATION, encode(self.founded))] if terms else []
-        entries += [Entry(term, index, COMMAND, f"{term}:{index}".encode()) for index, term in enumerate(terms[1:], 2)]
+        entries += [Entry(term, index, COMMAND, f"{term}:{index}".encode())
+                    for index, term in enumerate(terms[1:], 2)]
         node.disk.entries = entries
 
     # --- time
@@ -98,7 +99,7 @@ class World:
     # --- beginning
 
     def begin(self) -> None:
-        """Start all nodes, connected; with a `leader`, let it win and settle first, untraced, zero at a heartbeat."""
+        """Start all nodes, connected; a `leader` wins and settles first, untraced, zero at a heartbeat."""
         self.begun = True
         draws = {name: node.draw for name, node in self.nodes.items()}
         leader = self.setting.leader
@@ -134,7 +135,8 @@ class World:
     @property
     def leader(self) -> Optional[Node]:
         """The running leader of the highest term."""
-        leading = [node for node in self.nodes.values() if node.view is not None and node.view.role == "leader"]
+        leading = [node for node in self.nodes.values() if node.view is not None
+                   and node.view.role == "leader"]
         return max(leading, key=lambda node: node.view.term if node.view else 0, default=None)
 
     def next_request(self, node: Node, what: str) -> int:

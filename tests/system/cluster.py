@@ -1,4 +1,4 @@
-"""Real clusters for the system tests: processes, sockets and disks in a temporary folder, ended whatever happens."""
+"""Real clusters: processes, sockets and disks in a temporary folder, ended whatever happens."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PATIENCE_S = 60.0
 def free_ports(count: int) -> List[int]:
     """Return ports that were free a moment ago, all different.
 
-    Not from the ephemeral range (32768 on): there any outgoing connection may take one before its node binds it.
+    Not from the ephemeral range (32768 on): there any outgoing connection may take one before its node does.
     """
     found: List[int] = []
     while len(found) < count:
@@ -69,8 +69,8 @@ class Host:
         os.makedirs(self.folder)
         self.config = os.path.join(self.folder, "config.json")
         self.log = os.path.join(self.folder, "log")
-        self.settings = {"address": self.address, "dataDir": os.path.join(self.folder, "data"), "logFile": self.log,
-                         **settings}
+        self.settings = {"address": self.address, "dataDir": os.path.join(self.folder, "data"),
+                         "logFile": self.log, **settings}
         self.guardian: Optional["subprocess.Popen[bytes]"] = None
         self.write_config()
 
@@ -79,8 +79,9 @@ class Host:
             json.dump(self.settings, file)
 
     def start(self, *words: str) -> None:
-        self.guardian = subprocess.Popen([*PROGRAM, "-c", self.config, "start", *words], start_new_session=True,
-                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.guardian = subprocess.Popen([*PROGRAM, "-c", self.config, "start", *words],
+                                         start_new_session=True, stdin=subprocess.DEVNULL,
+                                         stdout=subprocess.DEVNULL,
                                          stderr=open(os.path.join(self.folder, "stderr"), "ab"))
 
     def request(self, action: str, **fields: Any) -> Dict[str, Any]:
@@ -169,6 +170,7 @@ class Cluster:
             states = {host: host.request("state") for host in self.hosts if host.guardian is not None}
             leaders = [host for host, state in states.items() if state.get("state") == "LEADER"]
             assert len(leaders) < 2, "two hosts are LEADER"
-            follow = all(state.get("leader") == leaders[0].address for state in states.values()) if leaders else False
+            follow = all(state.get("leader") == leaders[0].address
+                         for state in states.values()) if leaders else False
             return leaders[0] if follow else None
         return wait_for(settled, "one leader that all know")

@@ -1,6 +1,7 @@
 """A node without Raft: speaks the tether protocol as the test tells it, line by line, over a unix socket.
 
-Started by the guardian under test as `fake_node.py SOCKET -c PATH node --node ADDRESS --tether-fd N --board-fd N`.
+Started by the guardian under test as
+`fake_node.py SOCKET -c PATH node --node ADDRESS --tether-fd N --board-fd N`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,8 @@ def main() -> None:
     while True:
         for key, _ in selector.select():
             if key.fileobj is control:
-                obey(json.loads(orders.readline() or '{"do": "exit", "status": 70}'), guardian, board, control)
+                obey(json.loads(orders.readline() or '{"do": "exit", "status": 70}'), guardian, board,
+                     control)
             else:
                 data = guardian.recv(65536)
                 heard = [message["kind"] for message in words.receive(data)] if data else ["end"]

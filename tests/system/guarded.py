@@ -1,4 +1,4 @@
-"""A guardian as a process of its own, with fake nodes and hooks that do what the test says. Every wait has a deadline.
+"""A guardian as a process, with fake nodes and hooks that do what the test says. Every wait has a deadline.
 
 Nodes (fake_node.py) and hooks connect to unix sockets of the test and say who they are; so nothing is timed.
 """
@@ -101,7 +101,8 @@ class Node(Talk):
         return self.tell("ready")
 
     def publish(self, term, lease_s=600, leading=True):
-        return self.order("publish", incarnation=self.incarnation, term=term, leading=leading, lease_s=lease_s)
+        return self.order("publish", incarnation=self.incarnation, term=term, leading=leading,
+                          lease_s=lease_s)
 
     def state(self, state, term, leader=None, previous="CANDIDATE", reason="as the test says"):
         return self.tell("state", state=state, previous=previous, term=term, leader=leader, reason=reason,
@@ -170,8 +171,8 @@ class Guarded:
         if stderr is not None:
             configs = tuple(config._replace(log_file=None) for config in configs)
         guardian_log = str(folder / "guardian.log") if stderr is None else None
-        self.loaded = Loaded(str(folder / "config.json"), count > 1, configs, guardian_log, "debug", "raftctl", "",
-                             None)
+        self.loaded = Loaded(str(folder / "config.json"), count > 1, configs, guardian_log, "debug",
+                             "raftctl", "", None)
         self.errors = open(folder / "stderr", "wb")
         self.process = subprocess.Popen(
             [sys.executable, "-c", GUARDIAN, patch, repr(self.loaded), str(folder / "seen"), sys.executable,
@@ -181,9 +182,9 @@ class Guarded:
 
     def _config(self, port, events):
         folder = str(self.folder)
-        return NodeConfig(f"{folder}/config.json", Address("h1", port), "127.0.0.1", "127.0.0.1", None, f"n{port}", (),
-                          100_000_000, 500_000_000, 1_000_000_000, None, f"{folder}/{port}", False,
-                          f"{folder}/{port}.log", "debug", events, None, (), True, "raftctl", "", None)
+        return NodeConfig(f"{folder}/config.json", Address("h1", port), "127.0.0.1", "127.0.0.1", None,
+                          f"n{port}", (), 100_000_000, 500_000_000, 1_000_000_000, None, f"{folder}/{port}",
+                          False, f"{folder}/{port}.log", "debug", events, None, (), True, "raftctl", "", None)
 
     def node(self):
         """Wait for the next node process that the guardian starts."""

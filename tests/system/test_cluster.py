@@ -1,4 +1,4 @@
-"""The main job on real processes: found, elect, replicate, fail over, survive kill -9, stop (issue's "Done when")."""
+"""The main job on real processes: found, elect, replicate, fail over, survive kill -9, stop ("Done when")."""
 
 from __future__ import annotations
 
@@ -55,14 +55,16 @@ def test_state_prints_exactly_the_word_and_answers_by_exit_status(tmp_path):
 
 def test_p4_kill_9_of_the_leading_node_another_takes_over_and_runs_its_script(tmp_path):
     script = tmp_path / "hook.sh"
-    script.write_text('#!/bin/sh\necho "$RAFTCTL_EVENT $RAFTCTL_TERM $RAFTCTL_ADDRESS" >> "$(dirname "$0")/ran"\n'
+    script.write_text('#!/bin/sh\n'
+                      'echo "$RAFTCTL_EVENT $RAFTCTL_TERM $RAFTCTL_ADDRESS" >> "$(dirname "$0")/ran"\n'
                       'echo said by the hook\n')
     script.chmod(script.stat().st_mode | stat.S_IXUSR)
     ran = tmp_path / "ran"
     events = {"leader": str(script), "follower": str(script)}
     with Cluster(tmp_path, 3, events=events) as cluster:
         old = cluster.start().leader()
-        wait_for(lambda: ran.exists() and f"leader 2 {old.address}" in ran.read_text(), "the first leader's hook")
+        wait_for(lambda: ran.exists() and f"leader 2 {old.address}" in ran.read_text(),
+                 "the first leader's hook")
         old.request("put", key="k", value="v")
         old.kill_node()
         new = cluster.leader()
@@ -91,7 +93,8 @@ def test_p3_kill_9_of_all_nodes_under_load_loses_no_acknowledged_write(tmp_path,
     stop = threading.Event()
     with Cluster(tmp_path, 3) as cluster:
         cluster.start().leader()
-        writers = [threading.Thread(target=_write_until, args=(cluster.hosts[number % 3], f"w{number}", acknowledged, stop))
+        writers = [threading.Thread(target=_write_until,
+                                    args=(cluster.hosts[number % 3], f"w{number}", acknowledged, stop))
                    for number in range(8)]
         for writer in writers:
             writer.start()

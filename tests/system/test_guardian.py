@@ -1,4 +1,4 @@
-"""The guardian with real processes, signals and sockets; nodes and hooks are fakes that do what the test says."""
+"""The guardian with real processes, signals and sockets; nodes and hooks are fakes that do as told."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ def test_p5_a_hook_gets_environment_and_json_and_its_output_stands_in_the_log(gu
     node.lead(7)
     hook = world.hook()
     expected = {
-        "event": "leader", "state": "LEADER", "previousState": "CANDIDATE", "term": 7, "leader": "tcp://h1:8001",
-        "address": "tcp://h1:8001", "config": world.loaded.path, "members": ["tcp://h1:8001"],
-        "reason": "as the test says"}
+        "event": "leader", "state": "LEADER", "previousState": "CANDIDATE", "term": 7,
+        "leader": "tcp://h1:8001", "address": "tcp://h1:8001", "config": world.loaded.path,
+        "members": ["tcp://h1:8001"], "reason": "as the test says"}
     assert hook.hello["json"] == expected
     assert hook.hello["environ"] == {
         "RAFTCTL_EVENT": "leader", "RAFTCTL_STATE": "LEADER", "RAFTCTL_PREVIOUS_STATE": "CANDIDATE",
@@ -133,7 +133,8 @@ def test_p5_a_lease_that_runs_out_ends_the_leader_hook_of_a_mute_node_and_runs_f
     hook.until_closed()
     outgoing = world.hook("follower(5)")
     assert is_gone(hook.pid)
-    assert outgoing.hello["json"]["state"] == "CANDIDATE" and outgoing.hello["json"]["reason"] == "the lease is over"
+    assert outgoing.hello["json"]["state"] == "CANDIDATE"
+    assert outgoing.hello["json"]["reason"] == "the lease is over"
     outgoing.end()
     os.kill(node.pid, signal.SIGCONT)
     node.lead(5)
@@ -353,7 +354,8 @@ def test_p6_the_death_of_the_guardian_is_seen_by_each_node_though_others_and_hoo
     hook = world.hook()
     world.signal(signal.SIGKILL)
     assert [node.hear() for node in nodes] == ["end", "end"]
-    with contextlib.suppress(BrokenPipeError):      # only tidying up: it may have ended with its guardian's pipe
+    # Only tidying up: it may have ended with its guardian's pipe.
+    with contextlib.suppress(BrokenPipeError):
         hook.end()
 
 

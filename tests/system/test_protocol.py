@@ -21,7 +21,7 @@ def host(tmp_path_factory):
 
 
 def talk(host, *chunks, close=True):
-    """Send `chunks`, each once the node had time to answer the one before; return all that came until it closed."""
+    """Send `chunks`, each once the node had time for the one before; return all that came until it closed."""
     with socket.create_connection(("127.0.0.1", host.settings["command_port"]), 30) as sock:
         for chunk in chunks:
             sock.sendall(chunk)
@@ -47,7 +47,8 @@ def test_a_lone_object_without_a_newline_is_answered_and_the_connection_closed(h
 
 
 def test_many_requests_in_one_segment_are_answered_in_order_with_their_ids(host):
-    lines = b"".join(b'{"id":%d,"action":"put","key":"k","value":"%d"}\n' % (number, number) for number in range(50))
+    lines = b"".join(b'{"id":%d,"action":"put","key":"k","value":"%d"}\n' % (number, number)
+                     for number in range(50))
     replies = [json.loads(line) for line in talk(host, lines).splitlines()]
     assert [reply["id"] for reply in replies] == list(range(50))
     assert all(one["revision"] < other["revision"] for one, other in zip(replies, replies[1:]))
@@ -125,7 +126,8 @@ def test_without_a_quorum_a_write_says_no_leader_and_a_stale_read_still_answers(
         leader = cluster.start().leader()
         leader.request("put", key="k", value="v")
         survivor = next(host for host in cluster.hosts if host is not leader)
-        wait_for(lambda: survivor.request("get", key="k", stale=True).get("value") == "v", "the follower's copy")
+        wait_for(lambda: survivor.request("get", key="k", stale=True).get("value") == "v",
+                 "the follower's copy")
         for host in cluster.hosts:
             if host is not survivor:
                 host.kill()

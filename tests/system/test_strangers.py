@@ -15,7 +15,8 @@ from cluster import Cluster, free_ports
 
 # A cap per listener is 256: this is more than both take.
 MANY = 500
-HTTP = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n" + b'{"action":"put","key":"k","value":"v"}\n'
+HTTP = (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40\r\n\r\n"
+        b'{"action":"put","key":"k","value":"v"}\n')
 WORDS = {
     "garbage": bytes(range(256)) * 16,
     "an HTTP request": HTTP,
@@ -95,8 +96,9 @@ def test_11_1_an_unknown_user_may_ask_for_the_state_and_nothing_else(cluster):
     asked = ['{"action":"state"}', '{"action":"get","key":"still"}', '{"action":"put","key":"a","value":"b"}',
              '{"action":"join","address":"tcp://h:1"}', '{"action":"bootstrap"}']
     try:
-        done = subprocess.run([sys.executable, "-c", program, path, *asked], user=65534, group=65534, extra_groups=[],
-                              capture_output=True, text=True, timeout=30, cwd="/", check=False)
+        done = subprocess.run([sys.executable, "-c", program, path, *asked], user=65534, group=65534,
+                              extra_groups=[], capture_output=True, text=True, timeout=30, cwd="/",
+                              check=False)
     except PermissionError as error:
         pytest.skip(f"another user can't run this Python: {error}")
     replies = [json.loads(line) for line in done.stdout.splitlines()]

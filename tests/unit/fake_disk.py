@@ -1,8 +1,8 @@
-"""A disk in memory that forgets what was not synced, tears writes by sectors, fails and dies at a given operation.
+"""A disk in memory that forgets what was not synced, tears writes by sectors, fails or dies on demand.
 
-`FakeDisk` stands in for `disk.files.Files`. `power_cut(keep)` returns the disk as the next boot finds it; `keep()` is
-asked for each unsynced sector, size and name whether it got there by itself. A kill of the process alone is
-`fail_at`/`die_at`: cache and names stay.
+`FakeDisk` stands in for `disk.files.Files`. `power_cut(keep)` returns the disk as the next boot finds it;
+`keep()` is asked for each unsynced sector, size and name whether it got there by itself. A kill of the
+process alone is `fail_at`/`die_at`: cache and names stay.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ class FakeDisk(Files):
         try:
             self._step()
         except OSError:
-            file.dirty = set()   # as ext4 and XFS do: the pages count as clean and never got there (pitfall 5.1)
+            file.dirty = set()   # as ext4 and XFS do: the pages count as clean, unwritten (pitfall 5.1)
             raise
         file.store(sorted(file.dirty), len(file.cached))
         file.dirty = set()

@@ -1,7 +1,7 @@
 """Finds walks over sets in a module's source: their order differs from run to run (PYTHONHASHSEED).
 
-Works on names, not on types: a set is what is written, annotated or assigned as one, in this module. What comes from
-elsewhere is seen only by its annotation.
+Works on names, not on types: a set is what is written, annotated or assigned as one, in this module. What
+comes from elsewhere is seen only by its annotation.
 """
 
 import ast
@@ -23,7 +23,8 @@ def walks_over_sets(source):
         if isinstance(node, (ast.Assign, ast.AnnAssign)):
             attributes.learn(node, attributes_only=True)
         elif isinstance(node, ast.ClassDef):
-            fields = [line for line in node.body if isinstance(line, ast.AnnAssign) and is_set_type(line.annotation)]
+            fields = [line for line in node.body if isinstance(line, ast.AnnAssign)
+                      and is_set_type(line.annotation)]
             attributes.sets.update(f".{line.target.id}" for line in fields)
     found = []
     _visit_scope(tree, _Names(attributes), found)
@@ -97,7 +98,8 @@ def _visit(node, names, found):
     if _walks(node, names):
         found.append(node.lineno)
     for child in ast.iter_child_nodes(node):
-        if isinstance(node, ast.Call) and _name(node.func) in UNORDERED and isinstance(child, ast.GeneratorExp):
+        if (isinstance(node, ast.Call) and _name(node.func) in UNORDERED
+                and isinstance(child, ast.GeneratorExp)):
             for part in ast.iter_child_nodes(child):
                 _visit_children_only(part, names, found)
         else:

@@ -1,4 +1,4 @@
-"""Small world of two nodes for the tests of net/: hellos, a place where posts arrive, sockets with deadlines."""
+"""A world of two nodes for the tests of net/: hellos, a place where posts arrive, sockets with deadlines."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class Posts:
 
     def wait(self, found, count=1):
         with self._changed:
-            assert self._changed.wait_for(lambda: sum(map(found, self.events)) >= count, DEADLINE_S), self.events
+            assert self._changed.wait_for(lambda: sum(map(found, self.events)) >= count,
+                                          DEADLINE_S), self.events
             return [event for event in self.events if found(event)][count - 1]
 
     def wait_kind(self, kind, count=1):

@@ -21,7 +21,8 @@ class Peer:
         self.address = address
         self.frames, self.hellos, self.problems = [], [], []
         self._secrets = secrets
-        self._listener = socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._listener = socket.create_server((host, 0), family=family)
         self._listener.settimeout(10)
         self.port = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._serve)
@@ -46,7 +47,8 @@ class Peer:
 
     def _receive(self, connection):
         own = Hello(VERSION, PEER, "c" * 32, self.address, "", "n2", 5, "f" * 16)
-        shake = Handshake(False, own, self._secrets, lambda a, b: handshake.judge(a, b, lambda instance: None))
+        shake = Handshake(False, own, self._secrets,
+                          lambda a, b: handshake.judge(a, b, lambda instance: None))
         while shake.result is None:
             try:
                 shake.receive(connection.recv(4096))
@@ -61,5 +63,6 @@ class Peer:
             reader.receive(data)
             event = reader.next_event()
             while event is not NEED_DATA:
-                self.frames.append((event.kind, decode_message(shake.result.opener.open(event.kind, event.body))))
+                self.frames.append((event.kind,
+                                    decode_message(shake.result.opener.open(event.kind, event.body))))
                 event = reader.next_event()

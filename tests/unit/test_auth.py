@@ -1,4 +1,4 @@
-"""net/auth.py: mirror, replay and downgrade (pitfall 11.2); both sides learn the same; frames can't be altered."""
+"""net/auth.py: mirror, replay and downgrade (pitfall 11.2); both learn the same; frames can't be altered."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ ONE, TWO = hello("h1", generation=4), hello("h2")
 
 
 def sides(dialler_secrets=(SECRET,), acceptor_secrets=(SECRET,), judges=(admit, admit), own=(ONE, TWO)):
-    return (Handshake(True, own[0], dialler_secrets, judges[0]), Handshake(False, own[1], acceptor_secrets, judges[1]))
+    return (Handshake(True, own[0], dialler_secrets, judges[0]),
+            Handshake(False, own[1], acceptor_secrets, judges[1]))
 
 
 def outcome(dialler, acceptor, between=lambda data: data):
@@ -207,7 +208,8 @@ def test_p8_a_refusal_by_somebody_without_the_secret_is_not_believed():
     acceptor.receive(dialler.outgoing())
     dialler.receive(acceptor.outgoing())
     with pytest.raises(PeerFault, match="without the secret") as caught:
-        dialler.receive(frames.encode(handshake.REFUSED, b'{"code":"cluster","message":"go away","mac":"00"}'))
+        dialler.receive(frames.encode(handshake.REFUSED,
+                                      b'{"code":"cluster","message":"go away","mac":"00"}'))
     assert not isinstance(caught.value, Refused)
 
 

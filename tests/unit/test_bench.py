@@ -38,7 +38,8 @@ def test_each_command_explains_itself_and_refuses_what_it_does_not_know(name):
     assert subprocess.run([*command, "--shrt"], capture_output=True, timeout=60, check=False).returncode == 2
 
 
-@pytest.mark.parametrize("percent, expected", [(0, 1), (1, 1), (50, 50), (50.1, 51), (99, 99), (99.1, 100), (100, 100)])
+@pytest.mark.parametrize("percent, expected", [
+    (0, 1), (1, 1), (50, 50), (50.1, 51), (99, 99), (99.1, 100), (100, 100)])
 def test_percentile_is_the_nearest_rank(common, percent, expected):
     assert common.percentile(list(range(100, 0, -1)), percent) == expected
 
@@ -59,7 +60,8 @@ def test_no_values_have_no_figure(common, figure):
 
 
 def test_table_aligns_names_left_and_figures_right(common):
-    assert common.table(("what", "n", "ms"), [["a", 1, 0.126], ["long name", 64, 12.34], ["none", 1234.5, None]]) == (
+    rows = [["a", 1, 0.126], ["long name", 64, 12.34], ["none", 1234.5, None]]
+    assert common.table(("what", "n", "ms"), rows) == (
         "what          n    ms\n"
         "---------------------\n"
         "a             1  0.13\n"
@@ -111,7 +113,8 @@ def test_a_run_prints_json_and_leaves_neither_process_nor_file():
 
 
 @pytest.mark.parametrize("number, whom, status", [(signal.SIGTERM, "run", 143), (signal.SIGINT, "run", 130),
-                                                  (signal.SIGKILL, "worker", 137), (signal.SIGKILL, "run", -9)])
+                                                  (signal.SIGKILL, "worker", 137),
+                                                  (signal.SIGKILL, "run", -9)])
 def test_a_run_that_is_cut_short_leaves_neither_process_nor_file(number, whom, status):
     with _start("wait") as run:
         folder, sleeper, worker = json.loads(run.stdout.readline())

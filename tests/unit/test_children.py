@@ -80,7 +80,8 @@ mask = int(next(l.split()[1] for l in open("/proc/self/status") if l.startswith(
 blocked = int(next(l.split()[1] for l in open("/proc/self/status") if l.startswith("SigBlk")), 16)
 print("stray")
 line.sendall(json.dumps({"kind": "status", "text": json.dumps({
-    "argv": sys.argv[1:], "sid": os.getsid(0) == os.getpid(), "fds": sorted(map(int, os.listdir("/proc/self/fd"))),
+    "argv": sys.argv[1:], "sid": os.getsid(0) == os.getpid(),
+    "fds": sorted(map(int, os.listdir("/proc/self/fd"))),
     "mine": sorted([line.fileno(), board.fd]), "ignored": mask, "blocked": blocked,
     "stdin": os.readlink("/proc/self/fd/0")})}).encode() + b"\n")
 line.recv(1)
@@ -105,7 +106,7 @@ def finish(child):
 
 
 def test_p6_a_node_inherits_its_own_tether_and_board_and_nothing_else(capfd):
-    """Pitfall 11.3: a lock or a listener in a child outlives its owner; another node's tether would hide our death."""
+    """Pitfall 11.3: a lock or listener in a child outlives its owner; another's tether hides our death."""
     stray = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(stray, True)
     other = spawn()
@@ -151,4 +152,5 @@ def test_words_to_a_node_never_wait():
 
 def test_the_hidden_command_has_the_form_that_the_parser_knows():
     assert children.node_argv(["python", "raftctl.py"], "c.json", "tcp://h:1", 5, 6)[3:] == [
-        "python", "raftctl.py", "-c", "c.json", "node", "--node", "tcp://h:1", "--tether-fd", "5", "--board-fd", "6"]
+        "python", "raftctl.py", "-c", "c.json", "node", "--node", "tcp://h:1", "--tether-fd", "5",
+        "--board-fd", "6"]

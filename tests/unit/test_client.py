@@ -134,14 +134,16 @@ def test_8_2_no_answer_to_a_change_is_an_unknown_outcome_and_to_a_question_none(
     with stub(step, step) as port:
         with CommandClient([tcp(port)]) as client, pytest.raises(OutcomeUnknown, match="may or may not"):
             client.request({"action": "put"})
-        with CommandClient([tcp(port)]) as client, pytest.raises(Unreachable, match=f"no answer from 127.0.0.1:{port}"):
+        no_answer = pytest.raises(Unreachable, match=f"no answer from 127.0.0.1:{port}")
+        with CommandClient([tcp(port)]) as client, no_answer:
             client.request({"action": "get"})
 
 
 def test_8_2_an_answer_that_takes_too_long_is_none():
     done = threading.Event()
     with stub(lambda sock: done.wait(DEADLINE_S)) as port:
-        with CommandClient([tcp(port)], timeout_s=0.05) as client, pytest.raises(OutcomeUnknown, match="timed out"):
+        timed_out = pytest.raises(OutcomeUnknown, match="timed out")
+        with CommandClient([tcp(port)], timeout_s=0.05) as client, timed_out:
             client.request({"action": "put"})
         done.set()
 
@@ -155,7 +157,8 @@ def test_the_time_out_bounds_a_reply_that_drips():
                 sock.sendall(b" ")
 
     with stub(drip) as port:
-        with CommandClient([tcp(port)], timeout_s=0.1) as client, pytest.raises(Unreachable, match="timed out"):
+        timed_out = pytest.raises(Unreachable, match="timed out")
+        with CommandClient([tcp(port)], timeout_s=0.1) as client, timed_out:
             client.request({"action": "state"})
         stop.set()
 
@@ -192,10 +195,12 @@ def test_a_large_reply_comes_whole():
 
 def test_it_imports_little():
     code = "import sys, raftctl.net.client; print(*sorted(sys.modules))"
-    done = subprocess.run([sys.executable, "-I", "-S", "-c", f"import sys; sys.path.insert(0, {TOP!r}); {code}"],
+    done = subprocess.run([sys.executable, "-I", "-S", "-c",
+                           f"import sys; sys.path.insert(0, {TOP!r}); {code}"],
                           capture_output=True, text=True, timeout=30, check=True)
     loaded = set(done.stdout.split())
-    assert loaded & {"hmac", "hashlib", "logging", "threading", "subprocess", "ssl", "socketserver", "random"} == set()
+    heavy = {"hmac", "hashlib", "logging", "threading", "subprocess", "ssl", "socketserver", "random"}
+    assert loaded & heavy == set()
 
 
 TOP = __file__.rsplit("/tests/", 1)[0]

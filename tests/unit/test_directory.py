@@ -14,7 +14,8 @@ from raftctl.disk.files import Files
 
 def opened(path, **options):
     counter = itertools.count(len(os.listdir(path)) if os.path.isdir(path) else 0)
-    return open_directory(str(path), new_instance=lambda: f"i{next(counter)}-{os.urandom(4).hex()}", **options)
+    return open_directory(str(path), new_instance=lambda: f"i{next(counter)}-{os.urandom(4).hex()}",
+                          **options)
 
 
 def test_p7_the_incarnation_rises_at_each_start_and_the_instance_stays(tmp_path):
@@ -24,7 +25,8 @@ def test_p7_the_incarnation_rises_at_each_start_and_the_instance_stays(tmp_path)
     second.close()
     assert second.identity.instance == first.identity.instance
     assert (first.identity.incarnation, second.identity.incarnation) == (1, 2)
-    assert second.identity.boot_id and second.identity.lock_inode == os.stat(tmp_path / "data" / "lock").st_ino
+    assert second.identity.boot_id
+    assert second.identity.lock_inode == os.stat(tmp_path / "data" / "lock").st_ino
 
 
 def test_a_second_user_is_refused_by_the_pid_of_the_first(tmp_path):
@@ -103,8 +105,8 @@ def test_removed_data_is_gone_with_its_instance_wherever_the_removal_is_killed(t
 @pytest.mark.parametrize("content, message", [
     (b"", "is damaged"), (b"[", "is damaged"), (b"{}", "is damaged"), (b"[" * 100000, "is damaged"),
     (json.dumps({"format": 9}).encode(), "format 9 is unknown"),
-    (json.dumps({"format": 1, "cluster_id": "", "instance": "n", "incarnation": 0, "boot_id": "", "lock_device": 1,
-                 "lock_inode": 1}).encode(), "is damaged"),
+    (json.dumps({"format": 1, "cluster_id": "", "instance": "n", "incarnation": 0, "boot_id": "",
+                 "lock_device": 1, "lock_inode": 1}).encode(), "is damaged"),
 ])
 def test_p9_an_instance_file_that_no_raftctl_wrote_is_refused_and_kept(tmp_path, content, message):
     path = tmp_path / "data"

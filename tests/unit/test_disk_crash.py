@@ -1,4 +1,4 @@
-"""P3, P7 on a disk that forgets: killed or cut off at every operation, nothing acknowledged is lost or half there."""
+"""P3, P7 on a disk that forgets: killed or cut off at any operation, nothing acknowledged is lost or torn."""
 
 from __future__ import annotations
 

@@ -98,8 +98,9 @@ def test_the_codes_of_the_rules_are_all_in_the_table():
     assert set(REFUSAL_CODES) == {"secret", "version", "self", "cluster", "address", "list", "instance"}
 
 
-FULL = hello("h1", expected_address="tcp://[fd00::2]:8089", term=7, last=Position(6, 99), fresh=True, founding=LIST,
-             generation=3, nonce=bytes(range(16)), election_min_ns=500_000_000, heartbeat_ns=100_000_000, secured=True)
+FULL = hello("h1", expected_address="tcp://[fd00::2]:8089", term=7, last=Position(6, 99), fresh=True,
+             founding=LIST, generation=3, nonce=bytes(range(16)), election_min_ns=500_000_000,
+             heartbeat_ns=100_000_000, secured=True)
 
 
 @pytest.mark.parametrize("made", [FULL, hello("h2", cluster_id=""), guardian("h3")])
@@ -121,7 +122,8 @@ WRONG = [
     ("version", [None, "1", 1.0, True, -1]),
     ("role", [None, "", "boss", 1, ["peer"]]),
     ("cluster_id", [None, 1, "x" * 65, "a b", "\u00e4", "a\n"]),
-    ("address", [None, "", "h1:8089", "tcp://h1", "tcp://H1:8089", "tcp://h1:8089/", "tcp://h1:0", "tcp://h1\n:1", 7]),
+    ("address",
+     [None, "", "h1:8089", "tcp://h1", "tcp://H1:8089", "tcp://h1:8089/", "tcp://h1:0", "tcp://h1\n:1", 7]),
     ("expected_address", [None, "h1", 1]),
     ("instance", [None, "", "x" * 65, 1]),
     ("incarnation", [None, 0, -1, 1.5, True, 2**63]),
@@ -155,8 +157,8 @@ def test_p8_a_missing_field_is_refused_by_name(name):
 
 
 @pytest.mark.parametrize("body", [
-    b"", b"GET / HTTP/1.1", b"[]", b"[" * 4000, b"\xff" * 100, b'{"version":1,"version":1}', b'{"version":NaN}',
-    b" " * 4097,
+    b"", b"GET / HTTP/1.1", b"[]", b"[" * 4000, b"\xff" * 100, b'{"version":1,"version":1}',
+    b'{"version":NaN}', b" " * 4097,
 ])
 def test_p8_garbage_is_no_hello(body):
     with pytest.raises(PeerFault, match="hello"):

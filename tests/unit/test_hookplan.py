@@ -57,7 +57,8 @@ class Lane:
     @staticmethod
     def _short(effect):
         if isinstance(effect, Run):
-            return f"{effect.hook}({effect.facts.term})" + ("" if effect.attempt == 1 else f" try {effect.attempt}")
+            again = "" if effect.attempt == 1 else f" try {effect.attempt}"
+            return f"{effect.hook}({effect.facts.term}){again}"
         return {EndRunning: "end", OutgoingDone: "done", WakeAt: "wake"}[type(effect)]
 
 
@@ -190,7 +191,8 @@ def test_a_node_that_begins_anew_runs_start_again_but_not_after_an_orderly_stop(
 
 def test_every_outgoing_is_answered_and_an_orderly_one_is_for_good():
     lane = Lane()
-    assert lane(Outgoing(False), Outgoing(False), Outgoing(True), Outgoing(False), Outgoing(True)) == ["done"] * 5
+    said = lane(Outgoing(False), Outgoing(False), Outgoing(True), Outgoing(False), Outgoing(True))
+    assert said == ["done"] * 5
     assert lane(Ready()) == []
 
 

@@ -77,10 +77,10 @@ def ends(loop, argv, **options):
 def test_environment_and_json_say_the_same():
     environ = hook_environment({"PATH": "/bin"}, TOLD)
     assert environ == {
-        "PATH": "/bin", "RAFTCTL_EVENT": "leader", "RAFTCTL_STATE": "LEADER", "RAFTCTL_PREVIOUS_STATE": "CANDIDATE",
-        "RAFTCTL_TERM": "7", "RAFTCTL_LEADER": "tcp://h1:8089", "RAFTCTL_ADDRESS": "tcp://h1:8089",
-        "RAFTCTL_CONFIG": "/etc/raftctl/config.json", "RAFTCTL_MEMBERS": "tcp://h1:8089 tcp://h2:8089",
-        "RAFTCTL_REASON": "pre-votes 2/3"}
+        "PATH": "/bin", "RAFTCTL_EVENT": "leader", "RAFTCTL_STATE": "LEADER",
+        "RAFTCTL_PREVIOUS_STATE": "CANDIDATE", "RAFTCTL_TERM": "7", "RAFTCTL_LEADER": "tcp://h1:8089",
+        "RAFTCTL_ADDRESS": "tcp://h1:8089", "RAFTCTL_CONFIG": "/etc/raftctl/config.json",
+        "RAFTCTL_MEMBERS": "tcp://h1:8089 tcp://h2:8089", "RAFTCTL_REASON": "pre-votes 2/3"}
     assert set(TOLD) == set(hooks._VARIABLES)
 
 
@@ -125,7 +125,8 @@ def test_js_runs_with_node(loop, script, tmp_path):
     node.write_text("#!/bin/sh\necho node runs $(basename $1) $2\n")
     node.chmod(0o755)
     environ = dict(os.environ, PATH=f"{node.parent}:{os.environ['PATH']}")
-    assert ends(loop, hook_argv((script("x.js", "", 0o644), "7")), environ=environ).lines == ["node runs x.js 7"]
+    ended = ends(loop, hook_argv((script("x.js", "", 0o644), "7")), environ=environ)
+    assert ended.lines == ["node runs x.js 7"]
 
 
 @pytest.mark.parametrize("name, text, status, complaint", [
@@ -198,7 +199,8 @@ def test_root_looks_at_links_and_at_what_they_lead_through(script, tmp_path):
     (tmp_path / "open").chmod(0o777)
     target = script("open/hook", "")
     os.symlink("open/hook", tmp_path / "link")
-    assert launch.refusal(str(tmp_path / "link"), 0) == f"{tmp_path}/open can be written by others (mode 0777)"
+    refused = launch.refusal(str(tmp_path / "link"), 0)
+    assert refused == f"{tmp_path}/open can be written by others (mode 0777)"
     os.symlink("open", tmp_path / "folder")
     assert "open can be written" in launch.refusal(str(tmp_path / "folder" / "hook"), 0)
     os.symlink("loop", tmp_path / "loop")

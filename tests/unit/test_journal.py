@@ -1,4 +1,4 @@
-"""P3: what was synced is there after any start; a torn tail is cut, all other damage refused (design §4.3)."""
+"""P3: what was synced is there after any start; a torn tail is cut, other damage refused (design §4.3)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_p3_a_restart_finds_hard_state_and_entries(tmp_path):
 
 
 def test_2_3_a_conflict_is_overwritten_logically_and_back(tmp_path):
-    filled(tmp_path, write(1, entry(1), entry(2), entry(3)), write(2, entry(2, 2)), write(3, entry(2, 1), entry(3, 4)))
+    filled(tmp_path, write(1, entry(1), entry(2), entry(3)), write(2, entry(2, 2)),
+           write(3, entry(2, 1), entry(3, 4)))
     journal, found = opened(tmp_path)
     journal.close()
     assert found.entries == (entry(1), entry(2, 1), entry(3, 4))
@@ -86,7 +87,8 @@ def test_a_tail_cut_at_any_length_loses_only_the_write_that_was_never_synced(tmp
 
 
 def test_5_2_every_flipped_bit_of_the_last_synced_batch_is_refused(tmp_path):
-    data, ends = filled(tmp_path, write(1, entry(1)), write(2, entry(2, size=600), hard=HardState(2, "n1", 7)))
+    data, ends = filled(tmp_path, write(1, entry(1)),
+                        write(2, entry(2, size=600), hard=HardState(2, "n1", 7)))
     for position in range(ends[0], ends[1]):
         for bit in range(8):
             broken = bytearray(data)
@@ -157,7 +159,8 @@ def test_p3_each_operation_that_fails_is_a_disk_fault_and_loses_nothing_that_was
 
 def test_a_short_write_is_continued(tmp_path):
     count = Failing()
-    opened(tmp_path / "a" if (tmp_path / "a").mkdir() else tmp_path / "a", count)[0].append(write(1, entry(1)))
+    (tmp_path / "a").mkdir()
+    opened(tmp_path / "a", count)[0].append(write(1, entry(1)))
     for nth in range(1, count.count + 1):
         folder = tmp_path / f"b{nth}"
         folder.mkdir()

@@ -31,8 +31,8 @@ for word in words:
 sys.exit(status)
 """
 LOCKED = {"kind": "locked", "instance": "n1", "incarnation": 3, "term": 6, "clusterId": "c" * 32}
-STATE = {"kind": "state", "state": "LEADER", "previous": "CANDIDATE", "term": 7, "leader": "tcp://h1:1", "reason": "r",
-         "role": "voter", "members": [], "clusterId": "c" * 32}
+STATE = {"kind": "state", "state": "LEADER", "previous": "CANDIDATE", "term": 7, "leader": "tcp://h1:1",
+         "reason": "r", "role": "voter", "members": [], "clusterId": "c" * 32}
 
 
 @pytest.fixture
@@ -45,8 +45,8 @@ def loop():
 def bury(loop, monkeypatch, words, *, term, incarnation, status=70):
     """Let a node say `words` and die, and the guardian reap it before it has read any of them."""
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, "/d", False, None, "info", (),
-                      None, (), True, "x", "", None)
+    node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, "/d", False, None,
+                      "info", (), None, (), True, "x", "", None)
     program = [sys.executable, "-c", NODE, json.dumps([words, term, incarnation, status])]
     around = Surroundings(loop, program, lambda node, message: None, lambda: None)
     keeper = Keeper(around, node, logging.getLogger("test keeper"))
@@ -71,7 +71,9 @@ def test_p4_the_last_words_of_a_dead_node_are_read_before_it_is_released(loop, m
 
 @pytest.mark.parametrize("words, term, incarnation", [
     ([], 7, 3), ([LOCKED], 0, 3), ([LOCKED], 7, 2)], ids=["no lock", "never led", "another incarnation"])
-def test_p4_nothing_is_released_but_what_this_very_child_reported(loop, monkeypatch, words, term, incarnation):
+def test_p4_nothing_is_released_but_what_this_very_child_reported(
+    loop, monkeypatch, words, term, incarnation
+):
     """Pitfall 1.3."""
     assert bury(loop, monkeypatch, words, term=term, incarnation=incarnation)._releases == []
 

@@ -52,8 +52,8 @@ def lane(monkeypatch):
     monkeypatch.setattr(FakeProcess, "started", [])
     loop, board = Loop(), Board.create()
     hook = Hook(("/bin/true",), SECOND, 1)
-    node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, "/d", False, None, "info",
-                      (("leader", hook), ("follower", hook)), None, (), True, "x", "", None)
+    node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, "/d", False, None,
+                      "info", (("leader", hook), ("follower", hook)), None, (), True, "x", "", None)
     lane = Lane(loop, node, logging.getLogger("test lane"), lambda: None)
     lane.attach(board)
     yield lane
@@ -82,7 +82,7 @@ def events():
 
 
 def test_p2_the_lease_is_looked_at_again_when_a_failed_leader_hook_is_tried_again(lane):
-    """The guardian was stopped: the retry is due, and nobody has looked at the board since the lease ran out."""
+    """The guardian was stopped: the retry is due, and nobody looked at the board since the lease ran out."""
     lead(lane, 5)
     FakeProcess.started[0].end_now(FAILED)
     publish(lane, 5, 0)

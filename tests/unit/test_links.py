@@ -1,4 +1,4 @@
-"""net/links.py and net/dial.py: one dialling thread a peer, against acceptors that the test drives by hand."""
+"""net/links.py and net/dial.py: a dialling thread a peer, against acceptors that the test drives by hand."""
 
 from __future__ import annotations
 
@@ -122,7 +122,8 @@ def test_a_refusal_by_either_side_is_the_reason_of_the_dial():
         with pytest.raises(Refused):
             peer.welcome(lambda own, theirs: Refusal("cluster", "other cluster"))
         assert posts.wait_kind(LinkDown).reason == "other cluster"
-    with Acceptor() as peer, dialling(peer.address, judge=lambda own, theirs: Refusal("list", "no")) as (_, posts):
+    refusal = Refusal("list", "no")
+    with Acceptor() as peer, dialling(peer.address, judge=lambda own, theirs: refusal) as (_, posts):
         peer.welcome()
         assert posts.wait_kind(LinkDown).reason == "no"
 
@@ -144,7 +145,7 @@ def test_an_idle_connection_is_pinged():
 
 
 def test_6_2_a_heartbeat_overtakes_bulk_and_a_slow_reader_blocks_nobody():
-    """The reader takes nothing until more is queued than the kernel holds; then heartbeat and bulk all arrive."""
+    """The reader takes nothing until more is queued than the kernel holds; then all of it arrives."""
     with Acceptor(secrets=(SECRET,)) as peer, dialling(peer.address, secrets=(SECRET,)) as (links, posts):
         sock, established = peer.welcome()
         posts.wait_kind(LinkUp)
@@ -249,7 +250,8 @@ def test_closing_ends_a_handshake_that_hangs():
 
 def test_the_sockets_have_the_options_that_bound_silence_and_buffers(monkeypatch):
     seen = []
-    monkeypatch.setattr(dial, "_prepare", lambda sock, silence: (PREPARE(sock, silence), seen.append(sock))[0])
+    monkeypatch.setattr(dial, "_prepare",
+                        lambda sock, silence: (PREPARE(sock, silence), seen.append(sock))[0])
     with Acceptor() as peer, dialling(peer.address, silence_ns=2_000_000_000) as (_, posts):
         peer_sock = peer.welcome()[0]
         posts.wait_kind(LinkUp)

@@ -49,7 +49,8 @@ def listening(secrets=(), judge=admit, silence_ns=LONG_NS, cap=256, hosts=("127.
         listener.close(DEADLINE_S)
     with pytest.raises(OSError):
         connect(listener.port)
-    await_true(lambda: not [thread for thread in threading.enumerate() if thread.name.startswith(("in-", "accept-"))])
+    await_true(lambda: not [thread for thread in threading.enumerate()
+                            if thread.name.startswith(("in-", "accept-"))])
 
 
 @pytest.mark.parametrize("secrets", [(), (SECRET,)])
@@ -371,7 +372,8 @@ def test_p9_a_port_that_can_not_be_had_is_one_clear_line(host, port, why):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         with pytest.raises(UsageError, match=why) as caught:
-            binding.bind_tcp([host], taken.getsockname()[1] if port is None else port, key="address", is_guarded=True)
+            binding.bind_tcp([host], taken.getsockname()[1] if port is None else port, key="address",
+                             is_guarded=True)
     assert '"address"' in str(caught.value) and "\n" not in str(caught.value)
 
 

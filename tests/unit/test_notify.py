@@ -11,7 +11,8 @@ from raftctl.host.notify import notify
 @pytest.fixture(params=["path", "abstract"])
 def manager(request, tmp_path, monkeypatch):
     """Stands for systemd: a datagram socket that NOTIFY_SOCKET names."""
-    name = str(tmp_path / "notify") if request.param == "path" else f"@raftctl-test-{os.getpid()}-{tmp_path.name}"
+    path, abstract = str(tmp_path / "notify"), f"@raftctl-test-{os.getpid()}-{tmp_path.name}"
+    name = path if request.param == "path" else abstract
     monkeypatch.setenv("NOTIFY_SOCKET", name)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind("\0" + name[1:] if name[0] == "@" else name)

@@ -1,4 +1,4 @@
-"""net/outbox.py: urgent before bulk, whole old bulk frames dropped, and never a gap in numbers (pitfall 6.2)."""
+"""net/outbox.py: urgent before bulk, whole old bulk frames dropped, never a gap in numbers (pitfall 6.2)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BULK, URGENT = 16, 17
 
 
 class Wire:
-    """A socket that takes `room` bytes and then blocks; what it took is read as the peer would, MACs and all."""
+    """A socket that takes `room` bytes then blocks; what it took is read as the peer would, MACs and all."""
 
     def __init__(self, room=0, limit=1 << 30):
         self.room = room
@@ -137,7 +137,8 @@ def test_6_2_a_full_backlog_drops_whole_old_bulk_frames_and_the_stream_stays_aut
         wire.outbox.put(BULK, b"%04d" % number * 250)
     wire.outbox.put(URGENT, b"beat", urgent=True)
     heard = wire.heard() + wire.drain(777)
-    assert [frame.body[:4] for frame in heard] == [b"unde", b"beat", *(b"%04d" % number for number in range(41, 50))]
+    bulk = [b"%04d" % number for number in range(41, 50)]
+    assert [frame.body[:4] for frame in heard] == [b"unde", b"beat", *bulk]
     assert wire.outbox.dropped == 41
     wire.room = 1 << 20
     wire.outbox.put(BULK, b"and goes on")

@@ -1,4 +1,4 @@
-"""`pack`: one file, the same bytes from everywhere; and the launchers, which a Python that is too old must understand."""
+"""`pack`: one file, the same bytes everywhere; and the launchers, which too old a Python must understand."""
 
 import argparse
 import io
@@ -23,8 +23,8 @@ WRITE = "import sys; from raftctl.cli import pack; sys.stdout.buffer.write(pack.
 def run(*command, cwd, path="", **settings):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     environment.update(PYTHONDONTWRITEBYTECODE="1", **({"PYTHONPATH": str(path)} if path else {}))
-    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True, timeout=60,
-                          check=False, **settings)
+    return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True,
+                          timeout=60, check=False, **settings)
 
 
 def copy_folder(source, target):
@@ -72,15 +72,18 @@ def test_the_packed_file_is_executable_by_all(packed):
 def test_it_holds_the_sources_the_resources_and_nothing_else(packed):
     with zipfile.ZipFile(packed) as file:
         names = file.namelist()
-        entries = {(entry.compress_type, entry.date_time, entry.external_attr >> 16) for entry in file.infolist()}
+        entries = {(entry.compress_type, entry.date_time, entry.external_attr >> 16)
+                   for entry in file.infolist()}
     expected = {"__main__.py", "LICENSE"}
     expected |= {str(path.relative_to(TOP)) for path in (TOP / "raftctl").rglob("*.py")}
-    expected |= {str(path.relative_to(TOP)) for path in [*TOP.glob("units/*.service"), *TOP.glob("man/*.[1-9]")]}
+    expected |= {str(path.relative_to(TOP))
+                 for path in [*TOP.glob("units/*.service"), *TOP.glob("man/*.[1-9]")]}
     assert names == sorted(expected)
     assert entries == {(zipfile.ZIP_STORED, (1980, 1, 1, 0, 0, 0), 0o100644)}
 
 
-@pytest.mark.parametrize("version", sorted(NEW) or [pytest.param(None, marks=pytest.mark.skip("no other Python here"))])
+@pytest.mark.parametrize("version", sorted(NEW)
+                         or [pytest.param(None, marks=pytest.mark.skip("no other Python here"))])
 def test_every_python_packs_the_same_bytes(packed, version, tmp_path):
     done = run(NEW[version], "-c", WRITE, cwd=tmp_path, path=TOP)
     assert done.stderr == b""
@@ -113,8 +116,8 @@ def test_what_lies_about_in_a_checkout_is_not_packed(packed, tmp_path):
         copy_folder(TOP / name, tmp_path / name)
     for name in ("raftctl.py", "LICENSE"):
         shutil.copy(TOP / name, tmp_path / name)
-    for name in ("raftctl/notes.txt", "raftctl/.hidden.py", "raftctl/base/errors.py~", "units/node.service.orig",
-                 "man/draft.txt", "secret"):
+    for name in ("raftctl/notes.txt", "raftctl/.hidden.py", "raftctl/base/errors.py~",
+                 "units/node.service.orig", "man/draft.txt", "secret"):
         (tmp_path / name).write_text("not for others")
     (tmp_path / "raftctl/.#errors.py").symlink_to("somebody@host.1")
     done = run(sys.executable, "-c", WRITE, cwd=tmp_path, path=tmp_path)
@@ -124,10 +127,12 @@ def test_what_lies_about_in_a_checkout_is_not_packed(packed, tmp_path):
 def test_byte_code_of_this_python_is_used_and_other_pythons_use_the_source(tmp_path):
     path = tmp_path / "raftctl.pyz"
     assert pack.run(argparse.Namespace(output=str(path), compile=True)) == 0
-    look = "import raftctl.version as module; print(module.__spec__.cached or module.__file__, module.__version__)"
+    look = ("import raftctl.version as module; "
+            "print(module.__spec__.cached or module.__file__, module.__version__)")
     # In any time zone: a date in the byte code would be compared with the zip's in local time.
     for zone in ("UTC", "Pacific/Auckland"):
-        done = run(sys.executable, "-X", "utf8", "-c", f"import os, time; os.environ['TZ'] = {zone!r}; time.tzset()\n"
+        done = run(sys.executable, "-X", "utf8", "-c",
+                   f"import os, time; os.environ['TZ'] = {zone!r}; time.tzset()\n"
                    f"import sys; sys.path.insert(0, 'raftctl.pyz')\n{look}", cwd=tmp_path)
         assert done.stderr == b""
         assert b"raftctl/version.pyc" in done.stdout
@@ -166,7 +171,8 @@ def test_a_former_file_is_replaced_not_rewritten(tmp_path):
     assert os.listdir(tmp_path) == ["raftctl.pyz"]
 
 
-@pytest.mark.parametrize("version", sorted(OLD) or [pytest.param(None, marks=pytest.mark.skip("no old Python here"))])
+@pytest.mark.parametrize("version", sorted(OLD)
+                         or [pytest.param(None, marks=pytest.mark.skip("no old Python here"))])
 @pytest.mark.parametrize("launcher", ["checkout", "packed"])
 def test_p9_a_python_that_is_too_old_says_so_in_one_line(version, launcher, packed, tmp_path):
     done = run(OLD[version], TOP / "raftctl.py" if launcher == "checkout" else packed, "state", cwd=tmp_path)
@@ -181,8 +187,8 @@ def test_p9_the_launcher_alone_says_so_in_one_line(tmp_path):
     done = run(sys.executable, "raftctl.py", "state", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.decode() == (
-        f"raftctl: {tmp_path.resolve()}/raftctl.py is only the launcher of a checkout and the folder raftctl/ is not "
-        "beside it; copy the packed file: raftctl pack -o raftctl.pyz\n")
+        f"raftctl: {tmp_path.resolve()}/raftctl.py is only the launcher of a checkout and the folder "
+        "raftctl/ is not beside it; copy the packed file: raftctl pack -o raftctl.pyz\n")
 
 
 def test_the_launcher_works_through_a_link_and_from_anywhere(tmp_path):
@@ -199,4 +205,5 @@ def test_importing_the_launcher_does_nothing(tmp_path):
 
 def test_the_zip_has_no_entry_of_a_newer_format():
     with zipfile.ZipFile(io.BytesIO(pack.archive(compiled=False))) as file:
-        assert {(entry.create_version, entry.extract_version, entry.flag_bits) for entry in file.infolist()} == {(20, 20, 0)}
+        assert {(entry.create_version, entry.extract_version, entry.flag_bits)
+                for entry in file.infolist()} == {(20, 20, 0)}

@@ -1,4 +1,4 @@
-"""The guardian's RELEASE (P4): to all peers at once, through the real handshake, never waiting for anybody."""
+"""The guardian's RELEASE (P4): to all peers at once, through the real handshake, waiting for nobody."""
 
 from __future__ import annotations
 
@@ -40,7 +40,8 @@ def deliver(loop, endpoints, secrets=()):
 @pytest.mark.parametrize("secrets", [(), SECRET], ids=["bare", "secret"])
 def test_p4_every_peer_gets_the_release_in_the_role_of_a_guardian(loop, secrets):
     peers = [Peer("tcp://h2:8089", secrets), Peer("tcp://h3:8089", secrets)]
-    assert deliver(loop, [peer.endpoint() for peer in peers], secrets) == {"tcp://h2:8089": "", "tcp://h3:8089": ""}
+    results = deliver(loop, [peer.endpoint() for peer in peers], secrets)
+    assert results == {"tcp://h2:8089": "", "tcp://h3:8089": ""}
     for peer in peers:
         peer.join()
         assert peer.frames == [(handshake.RAFT, RELEASE)]
@@ -63,8 +64,8 @@ def test_a_peer_that_is_down_or_mute_costs_its_answer_and_not_the_others(loop, m
             Endpoint("tcp://h4:8089", ("127.0.0.1",), dead),
             Endpoint("tcp://h5:8089", (), 8089),
             peer.endpoint()])
-    assert results == {"tcp://h2:8089": "", "tcp://h3:8089": "timed out", "tcp://h4:8089": "Connection refused",
-                       "tcp://h5:8089": "no numeric address is known"}
+    assert results == {"tcp://h2:8089": "", "tcp://h3:8089": "timed out",
+                       "tcp://h4:8089": "Connection refused", "tcp://h5:8089": "no numeric address is known"}
     assert peer.join().frames == [(handshake.RAFT, RELEASE)]
 
 

@@ -13,14 +13,15 @@ from raftctl.base import resources
 from raftctl.base.errors import RaftctlError
 
 TOP = Path(__file__).resolve().parents[2]
-READ = "from raftctl.base import resources; import sys; sys.stdout.buffer.write(resources.read('units/node.service'))"
+READ = ("from raftctl.base import resources; import sys; "
+        "sys.stdout.buffer.write(resources.read('units/node.service'))")
 
 
 def read_with(path, cwd):
     """Return what a Python that finds raftctl at `path` reads, and what it says."""
     environment = {**os.environ, "PYTHONPATH": str(path), "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run([sys.executable, "-c", READ], cwd=cwd, env=environment, capture_output=True, timeout=60,
-                          check=False)
+    done = subprocess.run([sys.executable, "-c", READ], cwd=cwd, env=environment, capture_output=True,
+                          timeout=60, check=False)
     return done.stdout, done.stderr.decode()
 
 

@@ -53,8 +53,9 @@ def surroundings(tmp_path, **more):
 
 
 def run(top, *arguments, cwd=None, **more):
-    return subprocess.run(command(top, *arguments), cwd=cwd or top.parent, env=surroundings(top.parent, **more), text=True,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
+    return subprocess.run(command(top, *arguments), cwd=cwd or top.parent,
+                          env=surroundings(top.parent, **more), text=True, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, timeout=120, check=False)
 
 
 def files(folder):
@@ -77,7 +78,8 @@ def test_a_failure_is_the_exit_status(tree):
 
 def test_scenarios_is_a_word_of_its_own(tree):
     write_test(tree, "def test_one(): assert 1 == 2\n")
-    write_test(tree, "import os\ndef test_first(): assert os.environ['RAFTCTL_REWRITE'] == '1'\n", "test_scenarios.py")
+    write_test(tree, "import os\ndef test_first(): assert os.environ['RAFTCTL_REWRITE'] == '1'\n",
+               "test_scenarios.py")
     done = run(tree, "scenarios", "-k", "first", "--rewrite")
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
@@ -99,7 +101,8 @@ def test_the_value_of_an_option_is_no_file(tmp_path, monkeypatch):
 
 
 def test_the_tests_do_not_see_the_users_own_raftctl():
-    found = runner.surroundings({"RAFTCTL_CONFIG": "x", "NOTIFY_SOCKET": "x", "PYTEST_ADDOPTS": "x", "HOME": "/root"})
+    found = runner.surroundings({"RAFTCTL_CONFIG": "x", "NOTIFY_SOCKET": "x", "PYTEST_ADDOPTS": "x",
+                                 "HOME": "/root"})
     assert found == {"HOME": "/root", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(TOP),
                      "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
@@ -164,7 +167,8 @@ FAKE = """#!/bin/sh
 echo "$*" | head -n 1 >> {log}
 case "$1 $2" in
   "-c "*) echo "{version} {pytest}" ;;
-  "-m venv") {venv}; mkdir -p "$3/bin"; sed 's/{version} 0/{version} 8/' "$0" > "$3/bin/python3"; chmod +x "$3/bin/python3" ;;
+  "-m venv") {venv}; mkdir -p "$3/bin"
+    sed 's/{version} 0/{version} 8/' "$0" > "$3/bin/python3"; chmod +x "$3/bin/python3" ;;
   "-m pip") {pip} ;;
 esac
 """
@@ -215,7 +219,8 @@ def test_two_runs_at_once_make_one_environment(fake, tmp_path):
     os.mkfifo(tmp_path / "gate")
     python = fake(pip=f"cat {tmp_path}/gate > {tmp_path}/passed")
     code = f"import runpy; print(runpy.run_path({str(RUN)!r})['with_pytest']({python!r}))"
-    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    runs = [subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                             text=True)
             for _ in range(2)]
     with open(tmp_path / "gate", "w") as gate:
         gate.write("go\n")
@@ -225,10 +230,14 @@ def test_two_runs_at_once_make_one_environment(fake, tmp_path):
 
 
 @pytest.mark.parametrize("broken, why", [
-    ({"venv": "echo No module named venv; exit 1"}, r"can't make a virtual environment; on Debian: .*\(No module named venv\)"),
-    ({"pip": "echo Retrying; echo no route to host; exit 1"}, r"can't be fetched from the package index; .*\(no route to host\)"),
+    ({"venv": "echo No module named venv; exit 1"},
+     r"can't make a virtual environment; on Debian: .*\(No module named venv\)"),
+    ({"pip": "echo Retrying; echo no route to host; exit 1"},
+     r"can't be fetched from the package index; .*\(no route to host\)"),
 ])
-def test_p9_an_environment_that_cannot_be_made_is_one_clear_line_and_leaves_no_half(broken, why, fake, tmp_path):
+def test_p9_an_environment_that_cannot_be_made_is_one_clear_line_and_leaves_no_half(
+    broken, why, fake, tmp_path
+):
     with pytest.raises(runner.CannotRun, match=why) as failed:
         runner.with_pytest(fake(**broken))
     assert "\n" not in str(failed.value)

@@ -178,12 +178,14 @@ def test_an_exception_in_the_core_fails_the_scenario_with_its_name(monkeypatch):
 
 def test_p2_two_lease_holders_are_found(monkeypatch):
     monkeypatch.setattr(State, "is_vowed", lambda self, now: False)
-    broken(THREE + "cut n1 from n2 n3\nsay n2 to n3 Vote term=2 last=2:2\ntimeout n2 500\nrun to 5\nkill n2\nstart n2\n"
+    broken(THREE + "cut n1 from n2 n3\nsay n2 to n3 Vote term=2 last=2:2\ntimeout n2 500\nrun to 5\n"
+           "kill n2\nstart n2\n"
            "clock n2 boot 5 raw 5\nrun to 900\n", "P2: two lease holders: n1 n2")
 
 
 def test_p2_a_clock_outside_the_promised_rates_is_found():
-    text = (THREE + "timeout n2 500\nclock n1 boot {0} raw {0}\nclock n2 boot {1} raw {1}\nclock n3 boot {1} raw {1}\n"
+    text = (THREE + "timeout n2 500\nclock n1 boot {0} raw {0}\n"
+            "clock n2 boot {1} raw {1}\nclock n3 boot {1} raw {1}\n"
             "run to 5\ncut n1 from n2 n3\nrun to 1500\n")
     assert "shows LEADER" in run_text(text.format(0.955, 1.045))
     broken(text.format(0.8, 1.2), "P2: two lease holders")
@@ -198,7 +200,8 @@ def test_p1_commit_by_counting_is_found(monkeypatch):
     monkeypatch.setattr(replication, "quorum_index", lambda held, voters: max(held.values()))
     # Its no-op already: the leader's own disk is no quorum.
     broken(THREE + "cut n1 from n2 n3\npropose n1 x\nrun to 5\n",
-           "script:2: cut n1 from n2 n3: at 504.000 ms, n1: committed without a quorum of disks: 2 held by n1")
+           "script:2: cut n1 from n2 n3: at 504.000 ms, n1: committed without a quorum of disks: "
+           "2 held by n1")
 
 
 def test_p3_an_ack_before_the_disk_is_found(monkeypatch):
@@ -209,7 +212,8 @@ def test_p3_an_ack_before_the_disk_is_found(monkeypatch):
         self.durable_index = entry.index
     monkeypatch.setattr(State, "append", append_durably)
     # The vow is on disk already when x comes: only the entry's own sync is still to end.
-    broken("cluster n1 n2 leader n1\nrun to 5\ndisk n2 20\npropose n1 x\nrun to 200\n", "acknowledged beyond the disk")
+    broken("cluster n1 n2 leader n1\nrun to 5\ndisk n2 20\npropose n1 x\nrun to 200\n",
+           "acknowledged beyond the disk")
 
 
 def test_p3_a_vote_before_the_disk_is_found(monkeypatch):

@@ -39,7 +39,8 @@ def render(folder, content, node=None, name="config.json", argv=PROGRAM):
 
 def settings(unit):
     """Return {key: value} of the unit's lines; a key that comes twice is an error of the test's."""
-    pairs = [line.split("=", 1) for line in unit.text.splitlines() if "=" in line and not line.startswith("#")]
+    pairs = [line.split("=", 1) for line in unit.text.splitlines() if "=" in line
+             and not line.startswith("#")]
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)
 
@@ -116,7 +117,8 @@ def test_nodes_stop_side_by_side_so_the_slowest_counts(tmp_path):
 
 def test_a_user_gets_the_directories_that_root_would_have(tmp_path):
     found = settings(render(tmp_path, {**SINGLE, "user": "raft"}))
-    assert (found["User"], found["StateDirectory"], found["StateDirectoryMode"]) == ("raft", "raftctl/8089", "0700")
+    words = (found["User"], found["StateDirectory"], found["StateDirectoryMode"])
+    assert words == ("raft", "raftctl/8089", "0700")
     assert "RuntimeDirectory" not in found
     # The daemon itself must come to the same directory.
     name, _, value = found["Environment"].partition("=")
@@ -175,7 +177,8 @@ def test_a_unit_knows_what_it_was_written_for(tmp_path):
 
 
 @pytest.mark.parametrize("content, folder", [
-    (SINGLE, "plain"), (CLUSTER, "plain"), ({**SINGLE, "user": "daemon"}, "plain"), (SINGLE, 'odd "$%n\\ it\'s'),
+    (SINGLE, "plain"), (CLUSTER, "plain"), ({**SINGLE, "user": "daemon"}, "plain"),
+    (SINGLE, 'odd "$%n\\ it\'s'),
 ])
 def test_systemd_finds_nothing_wrong_with_a_unit(content, folder, tmp_path):
     if shutil.which("systemd-analyze") is None:
@@ -218,7 +221,8 @@ class World:
         self.others.mkdir()
         (folder / "run").mkdir()
         self.systemctl()
-        self.host = service.Host(True, str(self.units), (str(self.others),), str(folder / "run"), str(folder / "systemctl"))
+        self.host = service.Host(True, str(self.units), (str(self.others),), str(folder / "run"),
+                                 str(folder / "systemctl"))
         self.config = write_config(folder, SINGLE)
         self.unit = self.units / "raft-daemon-1.service"
 
@@ -240,8 +244,8 @@ class World:
         return service.uninstall(self.options(**options), host or self.host)
 
     def options(self, **given):
-        return argparse.Namespace(**{"config": self.config, "node": None, "dry_run": False, "now": False, "force": False,
-                                     **given})
+        return argparse.Namespace(**{"config": self.config, "node": None, "dry_run": False, "now": False,
+                                     "force": False, **given})
 
 
 @pytest.fixture
@@ -253,7 +257,8 @@ def test_installing_writes_enables_and_says_what_to_run_next(world, capsys):
     assert world.install() == 0
     assert world.unit.read_text().startswith(systemd.MARKER)
     assert stat.S_IMODE(world.unit.stat().st_mode) == 0o644
-    assert world.asked() == ["daemon-reload", "enable --quiet raft-daemon-1.service", "is-active --quiet raft-daemon-1.service"]
+    assert world.asked() == ["daemon-reload", "enable --quiet raft-daemon-1.service",
+                             "is-active --quiet raft-daemon-1.service"]
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err == (
@@ -303,8 +308,8 @@ def test_p9_without_root_it_says_sudo_and_changes_nothing(world):
         world.install(now=True, host=world.host._replace(is_root=False))
     assert refused.value.exit_status == 6
     assert str(refused.value) == (
-        f"only root may change {world.units}, nothing was changed; run: sudo {' '.join(program())} -c {world.config} "
-        "svcinstall --now")
+        f"only root may change {world.units}, nothing was changed; "
+        f"run: sudo {' '.join(program())} -c {world.config} svcinstall --now")
     with pytest.raises(NotAllowed, match="run: sudo .* svcuninstall$"):
         world.uninstall(host=world.host._replace(is_root=False))
     assert (list(world.units.iterdir()), world.asked()) == ([], [])

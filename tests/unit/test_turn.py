@@ -41,7 +41,8 @@ def test_an_absent_key_is_not_found_and_a_wrong_revision_changes_nothing():
     node = world.leaders()[0]
     assert world.ask(node, READ, b"none").code == "not_found"
     first = world.ask(node, PROPOSE, commands.encode_put(b"k", b"1"))
-    assert world.ask(node, PROPOSE, commands.encode_put(b"k", b"2", 0)) == ("compare_failed", first.revision, None)
+    second = world.ask(node, PROPOSE, commands.encode_put(b"k", b"2", 0))
+    assert second == ("compare_failed", first.revision, None)
 
 
 def test_p1_after_the_leader_dies_another_leads_and_has_what_was_acknowledged():

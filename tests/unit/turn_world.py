@@ -44,12 +44,14 @@ class Node(Ports):
             self.cluster_id = decode(self.log[0].body).cluster_id
         draw = random.Random(f"{self.address} {self.incarnation}").random
         self.store = Store()
-        core = Core(self.instance, self.incarnation, TIMING, Restored(self.hard, tuple(self.log)), self.world.instant, draw)
+        core = Core(self.instance, self.incarnation, TIMING, Restored(self.hard, tuple(self.log)),
+                    self.world.instant, draw)
         founding = None
         if not self.log and not self.cluster_id:
             founding = Founding(self.address, self.instance, self.listed, self.join,
                                 lambda: f"c{self.world.count()}")
-        identity = Identity(self.address, self.instance, self.incarnation, str(self.world.count()), self.listed)
+        identity = Identity(self.address, self.instance, self.incarnation, str(self.world.count()),
+                            self.listed)
         self.turn = Turn(identity, self.cluster_id, core, self.store, TIMING, founding, self)
         self.due = self.world.instant
 
@@ -70,8 +72,8 @@ class Node(Ports):
 
     def hello(self, expected: str = "") -> Hello:
         shown = self.shown or self.turn.shown(self.turn.core.view())
-        return Hello(1, "peer", shown.cluster_id, self.address, expected, self.instance, self.incarnation, "s",
-                     fresh=shown.fresh, founding=self.listed, generation=self.world.generation)
+        return Hello(1, "peer", shown.cluster_id, self.address, expected, self.instance, self.incarnation,
+                     "s", fresh=shown.fresh, founding=self.listed, generation=self.world.generation)
 
     def finish(self) -> None:
         self.due = self.turn.finish(self.world.instant)
@@ -123,7 +125,8 @@ class World:
 
     def add(self, port: int, listed: Tuple[int, ...] = (), join: Optional[int] = None) -> Node:
         address = f"tcp://h:{port}"
-        node = Node(self, address, tuple(f"tcp://h:{other}" for other in listed), f"tcp://h:{join}" if join else None)
+        node = Node(self, address, tuple(f"tcp://h:{other}" for other in listed),
+                    f"tcp://h:{join}" if join else None)
         node.up, node.links = set(), {}
         self.nodes[address] = node
         node.start()
