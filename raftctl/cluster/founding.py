@@ -67,6 +67,7 @@ class Founding:
         self._owed: List[str] = []  # to whom an acknowledgement goes once the bytes are durable
         self._holder: Optional[Holder] = None
         self._effects: List[Effect] = []
+        self.targets = self._targets()
 
     # What the caller reads.
 
@@ -81,12 +82,6 @@ class Founding:
         if self._holder:
             return self._holder.configuration
         return decode(self._adopting) if self._adopting else None
-
-    @property
-    def targets(self) -> Tuple[str, ...]:
-        """The addresses to dial: the list, whom to join, clusters that reached us. Sorted; more may come."""
-        wanted = {*self._others, *self._clusters, *([self._join] if self._join else [])}
-        return tuple(sorted(wanted, key=parse))
 
     def effects(self) -> Tuple[Effect, ...]:
         """Return what must be done now, in order; taken: asking twice gives it once."""
@@ -124,6 +119,7 @@ class Founding:
             self._note_cluster(now, address, facts.cluster_id, facts.instance)
         elif former and former[1] != facts.instance:
             del self._clusters[address]  # The operator wiped it: it is no more of a cluster than we are.
+            self.targets = self._targets()
         self._turn(now)
 
     def link_down(self, address: str, refusal: str = "") -> None:
@@ -222,6 +218,11 @@ class Founding:
         elif self._list[0] == self._address and not self._missing() and not self._twins():
             self._found(self._others)
 
+    def _targets(self) -> Tuple[str, ...]:
+        """Return whom to dial: the list, whom to join, clusters that reached us. Sorted."""
+        wanted = {*self._others, *self._clusters, *([self._join] if self._join else [])}
+        return tuple(sorted(wanted, key=parse))
+
     def _is_alone(self) -> bool:
         return not (self._others or self._join or self._clusters)
 
@@ -280,6 +281,7 @@ class Founding:
             # Not at once: where entry 1 names this very instance, FOUND is on the way (pitfall 3.2).
             self._ask_at = now + JOIN_EVERY_NS
         self._clusters[address] = (cluster_id, instance)
+        self.targets = self._targets()
 
     def _askable(self) -> List[str]:
         """Whom to ask over a connection that is up: the address to join, else every member that was seen."""

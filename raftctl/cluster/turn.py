@@ -45,6 +45,7 @@ class Turn:
         self._introduced: Optional[str] = None
         self._reached: Dict[str, Reached] = {}
         self._addresses: Dict[str, Address] = {}
+        self._dialled_for: Tuple[Any, ...] = ()
         self._dialled: Tuple[str, ...] = ()
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
@@ -95,7 +96,7 @@ class Turn:
         if self._adopting:
             # Entry 1 was in this write or an earlier one: only now may the cluster id be on disk (§6).
             self._adopting = False
-            self._adopt_cluster(self.core.view().configuration.cluster_id)
+            self._adopt_cluster(self.core.configuration.cluster_id)
             self._founding.adopted()
 
     def ask(self, now: Instant, ask: Ask) -> None:
@@ -143,10 +144,11 @@ class Turn:
             self._applied = entry.index
         for token, index in ready.reads:
             self.serving.confirmed(token, index)
-        self.serving.leader_is(now, ready.view, self._leader_address(ready.view))
+        leader = self._leader_address(ready.view)
+        self.serving.leader_is(now, ready.view, leader)
         self._answer()
         self._follow_configuration(ready.view)
-        self._show(ready.view, ready.decisions)
+        self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
         return self._next(now)
 
@@ -166,17 +168,22 @@ class Turn:
                 self.ports.send(self._address(address), handshake.FORWARD_REPLY, encode_reply(token, answer),
                                 False)
 
-    def _show(self, view: View, decisions: Tuple[Decision, ...]) -> None:
+    def _show(self, view: View, leader: Optional[str], decisions: Tuple[Decision, ...]) -> None:
         if decisions:
             self._reason = f"{decisions[-1].cause} -> {decisions[-1].effect}"
-        self.ports.show(self.shown(view), tuple(self._decisions) + decisions)
+        self.ports.show(self._shown(view, leader), tuple(self._decisions) + decisions)
         self._decisions.clear()
 
-    def shown(self, view: View) -> Shown:
+    def shown(self) -> Shown:
+        """Return what holds now; `ports.show` gets it at each end of a turn."""
+        view = self.core.view()
+        return self._shown(view, self._leader_address(view))
+
+    def _shown(self, view: View, leader: Optional[str]) -> Shown:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
-        return Shown(view, self._applied, self.cluster_id, self._leader_address(view), waiting,
+        return Shown(view, self._applied, self.cluster_id, leader, waiting,
                      self._stopping, self.core.durable, self._is_fresh, self._reason)
 
     # --- frames
@@ -189,7 +196,7 @@ class Turn:
         releases_own = isinstance(message, Release) and message.instance == hello.instance
         if hello.role == handshake.GUARDIAN and not releases_own:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
-        configuration = self.core.view().configuration
+        configuration = self.core.configuration
         # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
         if not self.cluster_id or (hello.cluster_id != self.cluster_id
                                    and not configuration.find(hello.instance)):
@@ -250,7 +257,7 @@ class Turn:
 
     def _must_welcome(self, hello: Hello) -> bool:
         """Is it a learner that knows no cluster yet? A founder is given FOUND instead, by the `Holder`."""
-        if hello.cluster_id or not hello.fresh or not self.core.view().configuration.find(hello.instance):
+        if hello.cluster_id or not hello.fresh or not self.core.configuration.find(hello.instance):
             return False
         entry = self.core.founding_entry
         return entry is not None and configurations.decode(entry.body).find(hello.instance) is None
@@ -273,14 +280,14 @@ class Turn:
                 self.core.step(now, inputs.Campaign())
 
     def _admit(self, now: Instant) -> None:
-        if self.core.view().role != LEADER:
+        if self.core.role != LEADER:
             self.joining.forget()
             return
         wanted = self.joining.next_change(now, self.core, self._reached)
         if wanted is None:
             return
         self.core.step(now, inputs.ChangeAsked(0, wanted))
-        for member in self.core.view().configuration.members:
+        for member in self.core.configuration.members:
             found = self._reached.get(member.address)
             if found and found.hello.instance == member.instance and self._must_welcome(found.hello):
                 self._welcome(member.address)      # before the first append, on the same connection
@@ -295,10 +302,14 @@ class Turn:
     def _follow_configuration(self, view: View) -> None:
         """Dial members, whom founding or joining needs, and the file's list until a configuration exists."""
         self._become_holder()
+        founding = self._founding.targets if self._founding else ()
+        dialled_for = (view.configuration, self._introduced, founding, self.joining.targets)
+        if dialled_for == self._dialled_for:
+            return
+        self._dialled_for = dialled_for
         members = tuple(member.address for member in view.configuration.members)
         introduced = (self._introduced,) if self._introduced else ()
-        wanted = members or self.identity.listed + introduced
-        wanted += (self._founding.targets if self._founding else ()) + self.joining.targets
+        wanted = (members or self.identity.listed + introduced) + founding + self.joining.targets
         targets = tuple(sorted(dict.fromkeys(address for address in wanted
                                              if address != self.identity.address)))
         if targets != self._dialled:

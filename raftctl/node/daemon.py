@@ -17,7 +17,7 @@ import threading
 from typing import Any, Dict, Optional, Tuple
 
 from raftctl import tether
-from raftctl.base import clock, errors
+from raftctl.base import clock, errors, memory
 from raftctl.base.addresses import parse
 from raftctl.base.files import write_atomic
 from raftctl.base.logs import Logs, setup
@@ -142,7 +142,7 @@ class Daemon:
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
                             longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
         turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None)  # type: ignore[arg-type]
-        self._status = Status(node, identity, self._inbox, turn.shown(core.view()), self._links.status)
+        self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(self._journal, lambda number: self._inbox.post(Done(number)),
                               lambda error: _die(self._logs, error))
@@ -190,6 +190,7 @@ class Daemon:
         node_thread.start()
         self._peers.start()
         self._commands.start()
+        memory.settle()
         self._tell({"kind": tether.READY})
         word = self._wait_for(tether.STOP, tether.OUTGOING_DONE)
         if word == tether.STOP:

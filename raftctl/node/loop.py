@@ -18,6 +18,7 @@ from raftctl.cluster.turn import Turn
 from raftctl.net.links import FrameIn, LinkDown, LinkUp
 from raftctl.node.alarm import Alarm
 from raftctl.node.inbox import Inbox
+from raftctl.raft.inputs import LEADER
 
 _log = logging.getLogger(__name__)
 
@@ -80,16 +81,29 @@ class Loop:
 
     def run(self) -> None:
         turn = self._turn
-        self._alarm.set(turn.finish(clock.now()))
+        wait_s = self._finish()
         while not self._ended:
-            for item in self._inbox.take(LONGEST_WAIT_S):
+            for item in self._inbox.take(wait_s):
                 try:
                     _STEPS[type(item)](turn, clock.now(), item)
                 except PeerFault as fault:
                     # The sender is to blame; what it said has changed nothing (P8).
                     _log.warning("%s; its message is ignored", fault)
-            self._alarm.set(turn.finish(clock.now()))
+            wait_s = self._finish()
         self._alarm.close()
+
+    def _finish(self) -> float:
+        """End the turn; return for how long to wait for the next, in s.
+
+        A leader's heartbeats are due ten times a second, and each Timer is a new thread: it waits in the
+        inbox instead. A follower's election timer is armed about once an election timeout.
+        """
+        due = self._turn.finish(clock.now())
+        if due is None or self._turn.core.role != LEADER:
+            self._alarm.set(due)
+            return LONGEST_WAIT_S
+        self._alarm.set(None)
+        return min(clock.now().until(due) / 1e9, LONGEST_WAIT_S)
 
 
 _STEPS = {

@@ -14,6 +14,7 @@ from raftctl.disk.writer import Writer
 from raftctl.net.links import Links
 from raftctl.node.requests import Requests
 from raftctl.node.status import Status
+from raftctl.raft.configuration import Configuration
 from raftctl.raft.inputs import LEADER, Decision, View
 from raftctl.tether import Board, BoardState
 
@@ -32,7 +33,8 @@ class NodePorts(Ports):
         self._published = BoardState()
         self._led_term = 0
         self._state = ""
-        self._members: Optional[Tuple[str, ...]] = None
+        self._configuration: Optional[Configuration] = None
+        self._members: Tuple[str, ...] = ()
         self._waiting: Optional[str] = None
 
     def submit(self, write: Any) -> None:
@@ -63,16 +65,20 @@ class NodePorts(Ports):
         for decision in decisions:
             _log.info("term %d: %s -> %s", shown.view.term, decision.cause, decision.effect)
         state = shown.state(clock.now(), self._identity.instance)
-        members = tuple(member.address for member in shown.view.configuration.members)
-        if members != self._members:
-            self._members = members
-            self._members_changed(members)
+        if shown.view.configuration is not self._configuration:
+            self._take_configuration(shown.view.configuration)
         if self._status.show(shown, state) or not self._state:
-            self._tell_state(shown, state, members)
+            self._tell_state(shown, state, self._members)
         if shown.waiting_for != self._waiting:
             self._waiting = shown.waiting_for
             _log.info("%s", shown.waiting_for or "in a cluster, waits for nobody")
             self._tell({"kind": "status", "text": shown.waiting_for or f"{state} in term {shown.view.term}"})
+
+    def _take_configuration(self, configuration: Configuration) -> None:
+        members = tuple(member.address for member in configuration.members)
+        if self._configuration is None or members != self._members:
+            self._members_changed(members)
+        self._configuration, self._members = configuration, members
 
     def _tell_state(self, shown: Shown, state: str, members: Tuple[str, ...]) -> None:
         view = shown.view

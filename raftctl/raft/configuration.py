@@ -39,7 +39,10 @@ class Configuration(NamedTuple):
         return tuple(member.instance for member in self.members if member.voter)
 
     def find(self, instance: Instance) -> Optional[Member]:
-        return next((member for member in self.members if member.instance == instance), None)
+        for member in self.members:
+            if member.instance == instance:
+                return member
+        return None
 
     def at_address(self, address: str) -> Optional[Member]:
         return next((member for member in self.members if member.address == address), None)

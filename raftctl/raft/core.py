@@ -87,6 +87,15 @@ class Core:
                     state.configuration)
 
     @property
+    def role(self) -> str:
+        return self._state.role
+
+    @property
+    def configuration(self) -> configurations.Configuration:
+        """The newest in the log, committed or not (dissertation §4.1); the same object until it changes."""
+        return self._state.configuration
+
+    @property
     def progress(self) -> Dict[Instance, Progress]:
         """What this leader knows of each peer (empty on others). To read, not to change."""
         return self._state.progress

@@ -71,7 +71,7 @@ class Node(Ports):
         self.incarnation, self.hard, self.log, self.cluster_id = 0, HardState(), [], ""
 
     def hello(self, expected: str = "") -> Hello:
-        shown = self.shown or self.turn.shown(self.turn.core.view())
+        shown = self.shown or self.turn.shown()
         return Hello(1, "peer", shown.cluster_id, self.address, expected, self.instance, self.incarnation,
                      "s", fresh=shown.fresh, founding=self.listed, generation=self.world.generation)
 
