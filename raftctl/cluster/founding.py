@@ -77,6 +77,15 @@ class Founding:
         return self._adopting is None and self._holder is None
 
     @property
+    def offered(self) -> Tuple[str, ...]:
+        """The list that `Hello.founding` shows: () from the moment when a cluster was seen.
+
+        Who knows a cluster must not be counted for another founding: where several listed nodes lost their
+        disks, the first that hears of the cluster speaks for all (P7).
+        """
+        return () if self._clusters else self._list
+
+    @property
     def configuration(self) -> Optional[Configuration]:
         """Return the configuration of entry 1 once it is chosen (not yet durable), else None."""
         if self._holder:
@@ -147,7 +156,9 @@ class Founding:
         if instance and self._shown.get(address, instance) != instance:
             return  # Words of a wiped author, read after its successor shook hands: that one may found anew.
         if offered.find(self._instance):
-            self._adopt(body, owed=[address])
+            # The author did not know what this node knows: that its list lives on in another cluster (P7).
+            if all(cluster_id == offered.cluster_id for cluster_id, _ in self._clusters.values()):
+                self._adopt(body, owed=[address])
             return
         self._note_cluster(now, address, offered.cluster_id, instance or self._shown.get(address, ""))
         self._turn(now)
@@ -307,7 +318,7 @@ class Founding:
         if not facts.fresh:
             return "is being founded; wait for it"
         if not facts.founding:
-            return "has no clusterNodes list; give it the same one"
+            return "has no clusterNodes list, or has seen a cluster; give it the same list, or wait"
         return f"has another list: {' '.join(facts.founding)}; here it is {' '.join(self._list)}"
 
     def _list_text(self) -> str:

@@ -21,7 +21,7 @@ class Identity(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What other threads read of the node, swapped whole. `state`: what held at the end of the last turn."""
+    """What other threads read of the node, swapped whole. `founding`: as `Hello` shows it."""
 
     view: View
     applied: int
@@ -32,6 +32,7 @@ class Shown(NamedTuple):
     durable: Tuple[int, Any]
     fresh: bool
     reason: str
+    founding: Tuple[str, ...]
 
     def state(self, now: Instant, own: str) -> str:
         """Return the state that users see (design §3) now; LEADER ends with the lease, not with a turn."""

@@ -184,7 +184,7 @@ class Turn:
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
         return Shown(view, self._applied, self.cluster_id, leader, waiting,
-                     self._stopping, self.core.durable, self._is_fresh, self._reason)
+                     self._stopping, self.core.durable, self._is_fresh, self._reason, self._offered)
 
     # --- frames
 
@@ -319,6 +319,11 @@ class Turn:
     @property
     def _is_fresh(self) -> bool:
         return self.core.founding_entry is None and (self._founding is None or self._founding.is_fresh)
+
+    @property
+    def _offered(self) -> Tuple[str, ...]:
+        fresh = self._founding is not None and self._founding.is_fresh
+        return self._founding.offered if fresh else self.identity.listed
 
     def _leader_address(self, view: View) -> Optional[str]:
         member = view.configuration.find(view.leader) if view.leader else None

@@ -163,7 +163,7 @@ class Daemon:
         term, last = shown.durable
         return Hello(handshake.VERSION, handshake.PEER, shown.cluster_id, identity.address, expected,
                      identity.instance, identity.incarnation, identity.start_id, term, last, shown.fresh,
-                     identity.listed, generation, election_min_ns=node.election_min_ns,
+                     shown.founding, generation, election_min_ns=node.election_min_ns,
                      heartbeat_ns=node.heartbeat_ns)
 
     def _post_frame(self, frame: Any) -> None:

@@ -555,3 +555,19 @@ def test_pitfall_3_2_author_killed_at_every_step_of_founding(order, fate):
             assert survivors != {None}, "asks to join nobody"
         elif survivors == {None} and not author_held:
             assert "waiting for tcp://h1:8089" in world.nodes[H2].waiting_for()
+
+
+def test_p7_who_knows_a_cluster_is_not_counted_for_another_founding():
+    # Simulation, "members" seed 87: two listed hosts lost their disks while the cluster lived on elsewhere.
+    found = node(H2)
+    assert found.offered == ADDRESSES
+    found.heard(1, "tcp://h4:8089", member_of("c1", "tcp://h4:8089"))
+    assert found.offered == ()
+
+
+def test_p7_a_founding_that_passed_over_a_known_cluster_is_not_adopted():
+    found = node(H2)
+    found.heard(1, "tcp://h4:8089", member_of("c1", "tcp://h4:8089"))
+    found.found(2, H1, entry_of(H1, H2, cluster_id="c2"), instance_of(H1))
+    assert found.is_fresh
+    assert not any(isinstance(effect, Adopt) for effect in found.effects())

@@ -84,6 +84,15 @@ def test_scenarios_is_a_word_of_its_own(tree):
     assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
 
 
+@pytest.mark.parametrize("programme", runner.PROGRAMMES)
+def test_the_longer_programmes_need_no_pytest(tree, programme):
+    folder = tree / "tests" / programme
+    folder.mkdir()
+    (folder / "__main__.py").write_text("import sys\nprint(sys.argv[1:])\nsys.exit(7)\n")
+    done = run(tree, programme, "--seed", "3")
+    assert (done.returncode, done.stdout) == (7, "['--seed', '3']\n")
+
+
 def test_a_file_is_named_from_where_we_are(tree):
     write_test(tree, "def test_one(): pass\n")
     write_test(tree, "def test_other(): assert 1 == 2\n", "test_other.py")

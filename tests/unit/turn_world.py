@@ -73,7 +73,7 @@ class Node(Ports):
     def hello(self, expected: str = "") -> Hello:
         shown = self.shown or self.turn.shown()
         return Hello(1, "peer", shown.cluster_id, self.address, expected, self.instance, self.incarnation,
-                     "s", fresh=shown.fresh, founding=self.listed, generation=self.world.generation)
+                     "s", fresh=shown.fresh, founding=shown.founding, generation=self.world.generation)
 
     def finish(self) -> None:
         self.due = self.turn.finish(self.world.instant)

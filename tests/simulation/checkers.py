@@ -1,0 +1,235 @@
+"""What must hold after every turn: Raft's five properties (P1), leases and vows (P2), the disk first (P3)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+from raftctl.raft.configuration import decode, is_quorum, quorum_size
+from raftctl.raft.inputs import LEADER
+from raftctl.raft.messages import AppendReply, Entry, HardState, Position, Vote, VoteReply
+
+if TYPE_CHECKING:
+    from simulation.hosts import Host
+    from simulation.node import Process
+    from simulation.world import World
+
+
+class _OnDisk:
+    """What a host's disk surely holds: all that its journal said was durable."""
+
+    def __init__(self) -> None:
+        self.hard = HardState()
+        self.entries: List[Entry] = []
+
+
+class Checkers:
+    def __init__(self, world: "World") -> None:
+        self._world = world
+        self._disks: Dict[str, _OnDisk] = {}
+        self._votes: Dict[Tuple[str, int], str] = {}
+        self._leaders: Dict[int, str] = {}
+        self._entries: Dict[Position, Tuple[Entry, int]] = {}
+        self._committed: List[Entry] = []
+        self._checked: Dict[str, Tuple[int, Optional[Entry], int]] = {}
+        self._roles: Dict[str, Tuple[str, int]] = {}
+        self._released: Dict[Tuple[str, int], int] = {}
+        self._founding: Optional[Entry] = None
+        self._changed = False
+        self.leases = 0
+
+    @property
+    def committed(self) -> int:
+        return len(self._committed)
+
+    def _fail(self, rule: str, detail: object) -> None:
+        self._world.fail(rule, detail)
+
+    def _disk(self, process: "Process") -> _OnDisk:
+        return self._disks.setdefault(process.instance, _OnDisk())
+
+    # --- the disk (P3)
+
+    def durable(self, process: "Process", write: Any) -> None:
+        disk = self._disk(process)
+        if write.hard_state:
+            disk.hard = write.hard_state
+        for entry in write.entries:
+            del disk.entries[entry.index - 1:]
+            disk.entries.append(entry)
+
+    def recovered(self, process: "Process", hard: HardState, entries: Tuple[Entry, ...]) -> None:
+        """A start found this; what was durable must be in it (more may be: the write that was under way)."""
+        disk = self._disk(process)
+        if hard.term < disk.hard.term or (hard.term == disk.hard.term and disk.hard.vote
+                                          and hard.vote != disk.hard.vote):
+            self._fail("P3: a durable vote is lost", f"{process.host.name}: {disk.hard}, found {hard}")
+        common = 0
+        for mine, found in zip(disk.entries, entries):
+            if mine != found:
+                break
+            common += 1
+        replaced = len(entries) > common
+        if common < len(disk.entries) and not replaced:
+            self._fail("P3: durable entries are lost",
+                       f"{process.host.name}: {len(disk.entries)} were durable, {common} found")
+        disk.hard, disk.entries = hard, list(entries)
+        self._checked.pop(process.instance, None)
+
+    def wiped(self, host: "Host") -> None:
+        """The operator's act; the instance will never be seen again."""
+
+    def ended(self, process: "Process") -> None:
+        self._changed = True
+        self._checked.pop(process.instance, None)
+        self._roles.pop(process.instance, None)
+
+    # --- what leaves a node
+
+    def sending(self, process: "Process", target: "Process", message: Any) -> None:
+        kind = type(message)
+        if kind is VoteReply and message.granted:
+            self._vote(process, message.term, target.instance)
+        elif kind is Vote:
+            self._vote(process, message.term, process.instance)
+        elif kind is AppendReply and message.accepted:
+            self._acknowledged(process, message)
+
+    def _vote(self, process: "Process", term: int, candidate: str) -> None:
+        hard = self._disk(process).hard
+        if hard.term < term or (hard.term == term and hard.vote != candidate):
+            self._fail("P3: a vote that is not durable", f"{process.host.name} {candidate} {term}, {hard}")
+        voted = self._votes.setdefault((process.instance, term), candidate)
+        if voted != candidate:
+            self._fail("P1: two votes in a term", f"{process.host.name}: {voted}, {candidate} in {term}")
+
+    def _acknowledged(self, process: "Process", message: AppendReply) -> None:
+        disk = self._disk(process)
+        if message.match > len(disk.entries) or disk.hard.term < message.term:
+            self._fail("P3: acknowledged beyond the disk",
+                       f"{process.host.name} {message}, {len(disk.entries)} entries, {disk.hard}")
+        if not disk.hard.promise:
+            self._fail("P2: a vow that is not on disk", f"{process.host.name} {message}")
+
+    def released(self, process: "Process", term: int) -> None:
+        if process.is_alive:
+            self._fail("P4: released while it lives", f"{process.host.name} term {term}")
+
+    # --- after a turn (P1)
+
+    def turned(self, process: "Process") -> None:
+        self._changed = True
+        state = process.turn.core._state        # the product has no reason to show its log
+        self._log_matching(process, state)
+        view = process.turn.core.view()
+        before = self._roles.get(process.instance)
+        if view.role == LEADER and before != (LEADER, view.term):
+            self._leading(process, state)
+        self._roles[process.instance] = (view.role, view.term)
+        self._commit(process, state)
+
+    def _log_matching(self, process: "Process", state: Any) -> None:
+        log = state.log
+        length, last, _ = self._checked.get(process.instance, (0, None, 0))
+        if log.last_index == length and (not length or log.entry(length) is last):
+            return
+        if length > log.last_index or (length and log.entry(length) is not last):
+            length = 0                          # truncated: look at all of it again
+        if not length and log.last_index:
+            self._founding_entry(process, log.entry(1))
+            length = 1
+        before = log.term_at(length)
+        for index in range(length + 1, log.last_index + 1):
+            entry = log.entry(index)
+            known = self._entries.setdefault(Position(entry.term, index), (entry, before))
+            if known != (entry, before):
+                self._fail("P1: Log Matching", f"{process.host.name} at {entry.position}")
+            before = entry.term
+        self._checked[process.instance] = (log.last_index, log.entry(log.last_index) if log.last_index
+                                           else None, 0)
+
+    def _founding_entry(self, process: "Process", entry: Entry) -> None:
+        # Until it is durable nobody else has it, and its author may draw another cluster id after a crash.
+        if entry in self._disk(process).entries[:1]:
+            self._founding = self._founding or entry
+            if entry != self._founding:
+                self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")
+
+    def _leading(self, process: "Process", state: Any) -> None:
+        first = self._leaders.setdefault(state.term, process.instance)
+        if first != process.instance:
+            self._fail("P1: Election Safety", f"{first} and {process.instance} in term {state.term}")
+        held = [entry for entry in self._committed[-1:] if entry.term < state.term]
+        if held and (state.log.last_index < held[0].index or state.log.entry(held[0].index) != held[0]):
+            self._fail("P1: Leader Completeness",
+                       f"{process.host.name} in term {state.term} has not {held[0]}")
+
+    def _commit(self, process: "Process", state: Any) -> None:
+        length, last, seen = self._checked.get(process.instance, (0, None, 0))
+        if state.commit_index == seen or not state.durable_index:
+            return
+        for index in range(seen + 1, state.commit_index + 1):
+            entry = state.log.entry(index)
+            if index <= len(self._committed):
+                if self._committed[index - 1] != entry:
+                    self._fail("P1: State Machine Safety", f"{process.host.name} commits {entry.position}, "
+                               f"{self._committed[index - 1].position} was")
+                continue
+            self._held_by_quorum(process, state, entry)
+            self._committed.append(entry)
+        self._checked[process.instance] = (length, last, state.commit_index)
+
+    def _held_by_quorum(self, process: "Process", state: Any, entry: Entry) -> None:
+        if entry.index == 1:
+            self._founded(process, entry)
+            return
+        voters = state.configuration.voters
+        held = {voter: True for voter in voters if self._has(voter, entry)}
+        if not is_quorum(held, voters):
+            self._fail("P3: committed without a quorum of disks",
+                       f"{process.host.name}: {entry.position} held by {' '.join(held)} of "
+                       f"{' '.join(voters)}")
+
+    def _founded(self, process: "Process", entry: Entry) -> None:
+        """Entry 1 is committed by unanimity: it names every listed node (design §6)."""
+        named = tuple(sorted(member.address for member in decode(entry.body).members))
+        listed = process.host.listed or named
+        if named != listed or len(named) != len(process.host.listed or named[:1]):
+            self._fail("P7: founded without all that are listed", f"{process.host.name}: {' '.join(named)}")
+
+    def _has(self, instance: str, entry: Entry) -> bool:
+        held = self._disks[instance].entries if instance in self._disks else []
+        return len(held) >= entry.index and held[entry.index - 1] == entry
+
+    # --- after every turn, start and end of a process (P2)
+
+    def event(self) -> None:
+        if not self._changed:
+            return
+        self._changed = False
+        holders = [host.process for host in self._world.hosts if host.process and host.process.leases]
+        if not holders:
+            return
+        if len(holders) > 1 and not self._world.profile.stops_clocks:
+            self._fail("P2: two lease holders", " ".join(holder.host.name for holder in holders))
+        self.leases += 1
+        if not self._world.profile.stops_clocks:
+            self._covered(holders[0])
+
+    def _covered(self, holder: "Process") -> None:
+        """While a lease holds, a quorum can elect nobody else (this fails long before two leases do)."""
+        voters = holder.turn.core.configuration.voters
+        bound = sum(1 for voter in voters if self._is_bound(voter, holder))
+        if bound < quorum_size(voters):
+            self._fail("P2: a lease without a quorum of running vows",
+                       f"{holder.host.name}: {bound} of {len(voters)}")
+
+    def _is_bound(self, voter: str, holder: "Process") -> bool:
+        if voter == holder.instance:
+            return True
+        process = next((host.process for host in self._world.hosts
+                        if host.process and host.process.instance == voter), None)
+        if process is None:
+            # Dead: its next start begins with a vow as long as it promised.
+            return bool(self._disks[voter].hard.promise) if voter in self._disks else False
+        state = process.turn.core._state
+        return not process.now.reached(state.vow.end)

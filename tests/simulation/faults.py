@@ -1,0 +1,265 @@
+"""What goes wrong: a table from kind to act. Each act ends what it began, and draws from its own seed.
+
+A plan is a list of `Fault`; leaving one out changes no draw of another, so a plan can be shrunk.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
+
+from raftctl.raft.inputs import Timing
+from simulation.draws import Draws
+from unit.fake_disk import FakeDisk
+
+if TYPE_CHECKING:
+    from simulation.hosts import Host
+    from simulation.profiles import Profile
+    from simulation.world import World
+
+MS = 1_000_000
+
+
+class Fault(NamedTuple):
+    when_ms: int
+    kind: str
+    seed: str
+
+    def __str__(self) -> str:
+        return f"{self.when_ms} {self.kind}"
+
+
+def plan(profile: "Profile", draws: Draws, begin_ms: int) -> Tuple[Fault, ...]:
+    """Draw the faults of one run."""
+    kinds = [kind for kind, weight in profile.faults.items() for _ in range(weight)]
+    found: List[Fault] = []
+    when = begin_ms
+    while kinds:
+        when += draws.between(*profile.every_ms)
+        if when >= begin_ms + profile.span_ms:
+            break
+        found.append(Fault(when, draws.one_of(kinds), f"{draws.seed}/{len(found)}"))
+    return tuple(found)
+
+
+def strike(world: "World", fault: Fault) -> None:
+    """Do it now."""
+    world.trace("fault", fault.kind)
+    _ACTS[fault.kind](world, Draws(fault.seed))
+
+
+def heal(world: "World") -> None:
+    """End all faults: every way open, every host up that its disk lets start."""
+    ways = [(one.address, other.address) for one in world.hosts for other in world.hosts if one is not other]
+    while any(world.network.is_cut(*way) for way in ways):
+        world.network.heal([way for way in ways if world.network.is_cut(*way)])
+    world.network.delays.clear()
+    for host in world.hosts:
+        host.disk_ms = world.profile.disk_ms
+        host.resume()
+        host.start()
+    world.trace("fault", "all healed")
+
+
+# --- whom
+
+
+def _up(world: "World") -> List["Host"]:
+    return [host for host in world.hosts if host.process]
+
+
+def _any(world: "World", draws: Draws) -> Optional["Host"]:
+    up = _up(world)
+    return draws.one_of(up) if up else None
+
+
+def _leader(world: "World", draws: Draws) -> Optional["Host"]:
+    """The holder of the lease, else whoever calls itself leader, else any host."""
+    holders = [host for host in _up(world) if host.process.leases]
+    leading = [host for host in _up(world) if host.process.board.leading]
+    return (holders or leading or [_any(world, draws)])[0]
+
+
+def _on(choose: Callable, act: Callable) -> Callable:
+    def strikes(world: "World", draws: Draws) -> None:
+        host = choose(world, draws)
+        if host is not None:
+            act(world, draws, host)
+    return strikes
+
+
+# --- processes and power
+
+
+def _kill(world: "World", draws: Draws, host: "Host") -> None:
+    host.end_process("kill -9")
+
+
+def _crash(world: "World", draws: Draws, host: "Host") -> None:
+    """Dies at one of the next things it does to the outside."""
+    host.process.crash_at_effect = host.process._effects + draws.between(1, 12)
+
+
+def _power(world: "World", draws: Draws, host: "Host") -> None:
+    host.lose_power()
+
+
+def _all_lose_power(world: "World", draws: Draws) -> None:
+    for host in _up(world):
+        host.lose_power()
+
+
+def _kill_all(world: "World", draws: Draws) -> None:
+    for host in _up(world):
+        host.end_process("kill -9")
+
+
+def _kill_guardian(world: "World", draws: Draws, host: "Host") -> None:
+    host.kill_guardian()
+
+
+def _stop(world: "World", draws: Draws, host: "Host") -> None:
+    host.stop()
+
+
+def _retime(world: "World", draws: Draws, host: "Host") -> None:
+    """Another election min from its next start on, which is soon."""
+    least = draws.one_of([100, 250, 600]) * MS
+    host.timing = Timing(min(50 * MS, least // 4), least, 2 * least)
+    host.end_process("is restarted with another election min")
+
+
+# --- standing still
+
+
+def _pause(world: "World", draws: Draws, host: "Host") -> None:
+    world.trace(host.name, "SIGSTOP")
+    host.pause()
+    world.after(draws.between(20, 1500) * MS, _resume, world, host)
+
+
+def _suspend(world: "World", draws: Draws, host: "Host") -> None:
+    world.trace(host.name, "suspended")
+    host.suspend(boot_runs=True)
+    world.after(draws.between(20, 1500) * MS, _resume, world, host)
+
+
+def _resume(world: "World", host: "Host") -> None:
+    if host.is_frozen:
+        world.trace(host.name, "goes on")
+        host.resume()
+
+
+# --- the network
+
+
+def _cut(world: "World", draws: Draws, ways: List[Tuple[str, str]], longest_ms: int = 1500) -> None:
+    world.trace("network", "cut " + " ".join(f"{one[6:8]}>{other[6:8]}" for one, other in ways))
+    world.network.cut(ways)
+    world.after(draws.between(20, longest_ms) * MS, _heal, world, ways)
+
+
+def _heal(world: "World", ways: List[Tuple[str, str]]) -> None:
+    still = [way for way in ways if world.network.is_cut(*way)]
+    if still:
+        world.trace("network", "heals")
+        world.network.heal(still)
+
+
+def _both(one: List[str], other: List[str]) -> List[Tuple[str, str]]:
+    return [way for a in one for b in other for way in ((a, b), (b, a))]
+
+
+def _partition(world: "World", draws: Draws) -> None:
+    mixed = draws.ordered([host.address for host in world.hosts])
+    if len(mixed) > 1:
+        at = draws.between(1, len(mixed))
+        _cut(world, draws, _both(mixed[:at], mixed[at:]))
+
+
+def _isolate(world: "World", draws: Draws, host: "Host") -> None:
+    others = [other.address for other in world.hosts if other is not host]
+    _cut(world, draws, _both([host.address], others))
+
+
+def _one_way(world: "World", draws: Draws, host: "Host") -> None:
+    """Only out, or only in, to one peer or to all."""
+    others = [other.address for other in world.hosts if other is not host]
+    some = draws.some_of(others, draws.between(1, len(others) + 1)) if others else []
+    outwards = draws.chance(0.5)
+    _cut(world, draws, [(host.address, other) if outwards else (other, host.address) for other in some])
+
+
+def _bridge(world: "World", draws: Draws) -> None:
+    """Two sides that only one host between them sees both of."""
+    mixed = draws.ordered([host.address for host in world.hosts])
+    if len(mixed) > 2:
+        at = draws.between(1, len(mixed) - 1)
+        _cut(world, draws, _both(mixed[:at], mixed[at + 1:]))
+
+
+def _reset(world: "World", draws: Draws, host: "Host") -> None:
+    for other in world.hosts:
+        if other is not host and draws.chance(0.5):
+            world.network.reset(host.address, other.address)
+            world.network.reset(other.address, host.address)
+
+
+def _slow_way(world: "World", draws: Draws, host: "Host") -> None:
+    others = [other.address for other in world.hosts if other is not host]
+    for other in draws.some_of(others, 2):
+        way = (host.address, other)
+        world.network.delays[way] = float(draws.one_of([5, 30, 200]))
+        world.after(draws.between(50, 1000) * MS, world.network.delays.pop, way, None)
+
+
+# --- disks and members
+
+
+def _slow_disk(world: "World", draws: Draws, host: "Host") -> None:
+    host.disk_ms = draws.one_of([(5.0, 50.0), (50.0, 400.0)])
+    world.after(draws.between(100, 1500) * MS, setattr, host, "disk_ms", world.profile.disk_ms)
+
+
+def _failed_disk(world: "World", draws: Draws, host: "Host") -> None:
+    """EIO at one of the next operations: the node must end and stay down (P3), unless a majority needs it."""
+    if _spare(world):
+        host.disk.fail_at = host.disk.count + draws.between(1, 4)
+
+
+def _wipe(world: "World", draws: Draws, host: "Host") -> None:
+    """A host comes back empty while a quorum of the other voters is up (§6)."""
+    if _spare(world):
+        host.wipe()
+
+
+def _spare(world: "World") -> bool:
+    """Is there a majority of sound, known voters without one more host?"""
+    sound = [host for host in world.hosts if host.process and not host.is_frozen
+             and host.process.turn.cluster_id
+             and host.process.turn.core.configuration.is_voter(host.process.instance)]
+    if not sound:
+        return False
+    voters = max((host.process.turn.core.configuration.voters for host in sound), key=len)
+    return len(sound) - 1 > len(voters) // 2
+
+
+def _add(world: "World", draws: Draws) -> None:
+    """A new host is told to join."""
+    members = [host for host in _up(world) if host.process.turn.core.configuration.members]
+    if members and len(world.hosts) < 6:
+        world.add_host((), draws.one_of(members).address).start()
+
+
+_ACTS: Dict[str, Callable[["World", Draws], None]] = {
+    "kill": _on(_any, _kill), "kill_leader": _on(_leader, _kill), "kill_all": _kill_all,
+    "crash": _on(_any, _crash), "power": _on(_any, _power), "power_all": _all_lose_power,
+    "kill_guardian": _on(_leader, _kill_guardian), "restart": _on(_any, _stop),
+    "stop_leader": _on(_leader, _stop),
+    "retime": _on(_any, _retime),
+    "pause": _on(_any, _pause), "pause_leader": _on(_leader, _pause), "suspend": _on(_any, _suspend),
+    "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
+    "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
+    "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
+    "wipe": _on(_any, _wipe), "add": _add,
+}
+KINDS = tuple(_ACTS)

@@ -1,0 +1,195 @@
+"""One host: clocks, a disk that forgets what was not synced, a guardian, and at most one process."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Any, Optional, Tuple
+
+from raftctl.base.errors import DiskFault
+from raftctl.cluster import handshake
+from raftctl.cluster.handshake import Hello
+from raftctl.raft.encoding import encode_message
+from raftctl.raft.messages import Release
+from simulation.clocks import HostClock
+from simulation.node import MS, Process
+from unit.fake_disk import Died, FakeDisk
+
+if TYPE_CHECKING:
+    from simulation.world import World
+
+RESTART_MS = (5, 400)
+REAP_MS = (1, 3)
+OUTGOING_MS = (1, 60)
+
+
+class Host:
+    """`listed`: the file's `clusterNodes`; `join`: whom to ask, None where the list says it."""
+
+    def __init__(self, world: "World", number: int, listed: Tuple[str, ...], join: Optional[str],
+                 clock: HostClock) -> None:
+        self.world, self.number, self.listed, self.join, self.clock = world, number, listed, join, clock
+        self.name = f"h{number}"
+        self.address = f"tcp://{self.name}:8089"
+        self.draws = world.draws.child(self.name)
+        self.timing = world.profile.timing
+        self.disk = FakeDisk()
+        self.disk_ms: Tuple[float, float] = world.profile.disk_ms
+        self.process: Optional[Process] = None
+        self.starts = self.instances = 0
+        self.is_paused = self.is_suspended = False
+        self.is_down = False           # by an operator or for good: nobody restarts it
+        self.guardian_lives = True
+
+    @property
+    def is_frozen(self) -> bool:
+        return self.is_paused or self.is_suspended
+
+    def new_instance(self) -> str:
+        self.instances += 1
+        return f"i{self.number}-{self.instances}"
+
+    # --- life
+
+    def start(self) -> None:
+        """What systemd and the guardian do: start the process, unless it runs or shall not."""
+        if self.process or self.is_down:
+            return
+        if self.is_frozen:
+            self.world.after(50 * MS, self.start)
+            return
+        self.starts += 1
+        self.guardian_lives = True
+        self.disk = self.disk.restarted()
+        try:
+            self.process = Process(self)
+        except DiskFault as fault:
+            self.is_down = True
+            self.world.trace(self.name, f"start refused: {fault}")
+            return
+        except Died:
+            self.world.trace(self.name, "killed while it started")
+            self.start_later()
+            return
+        self.world.trace(self.name, f"starts, incarnation {self.process.incarnation}")
+        self.process.begin()
+
+    def start_later(self) -> None:
+        self.world.after(self.draws.between(RESTART_MS[0] * MS, RESTART_MS[1] * MS), self.start)
+
+    def end_process(self, why: str, *, told: bool = True, releases: bool = True) -> None:
+        """The process is dead from now on; the guardian reaps it. `told`: its kernel closes connections."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        self.world.trace(self.name, why)
+        self.is_paused = False
+        self._interrupt_write(process)
+        process.close()
+        self.world.checkers.ended(process)
+        self.world.clients.ended(process)
+        self.world.network.ended(process, told=told)
+        if releases and self.guardian_lives:
+            self.world.after(self.draws.between(REAP_MS[0] * MS, REAP_MS[1] * MS), self._release, process)
+        self.start_later()
+
+    def _release(self, process: Process) -> None:
+        """P4: for just the incarnation and the last led term of the process that was reaped."""
+        board = process.board
+        if not board.term or not self.guardian_lives or self.is_suspended or process.shown is None:
+            return
+        members = process.shown.view.configuration.members
+        hello = Hello(handshake.VERSION, handshake.GUARDIAN, process.turn.cluster_id, self.address, "",
+                      process.instance, process.incarnation, "", board.term)
+        body = encode_message(Release(process.instance, process.incarnation, board.term))
+        self.world.trace(self.name, f"guardian releases term {board.term}")
+        self.world.checkers.released(process, board.term)
+        self.world.network.release(self.address, hello, {member.address: body for member in members
+                                                         if member.address != self.address})
+
+    def kill_guardian(self) -> None:
+        """kill -9 of the guardian: its node sees the end of the tether and ends; nobody releases."""
+        self.guardian_lives = False
+        self.world.after(self.draws.between(0, 5 * MS), self.end_process, "ends, its guardian is gone")
+
+    def lose_power(self) -> None:
+        """What was not synced is gone, or torn; nobody is told."""
+        self.guardian_lives = False
+        self.end_process("loses its power", told=False, releases=False)
+        keep = self.draws.child(f"power {self.world.now}")
+        share = keep.one_of([0.0, 0.5, 1.0])
+        self.disk = self.disk.power_cut(lambda: keep.chance(share))
+
+    def wipe(self) -> None:
+        """The operator replaces the disk; the node comes back empty."""
+        self.end_process("loses its disk", told=True)
+        self.disk = FakeDisk()
+        self.is_down = False
+        self.world.checkers.wiped(self)
+
+    # --- an orderly stop: outgoing work, RELEASE, end (design §4.1)
+
+    def stop(self) -> None:
+        if self.process:
+            self.world.trace(self.name, "is told to stop")
+            self.process.stop()
+            self.world.after(self.draws.between(OUTGOING_MS[0] * MS, OUTGOING_MS[1] * MS),
+                             self._outgoing_ended, self.process)
+
+    def _outgoing_ended(self, process: Process) -> None:
+        if process is self.process:
+            process.post(("resign",))
+
+    def stopped(self, process: Process) -> None:
+        """Called in the turn that sent the RELEASE, after it."""
+        if process is self.process:
+            self.end_process("has stopped")
+
+    # --- freezing
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def suspend(self, *, boot_runs: bool) -> None:
+        """The whole host stands still; RAW stops, BOOTTIME only where a hypervisor stops it too."""
+        self.is_suspended = True
+        self.clock.change(self.world.now, runs_boot=boot_runs, runs_raw=False)
+
+    def resume(self) -> None:
+        if self.is_suspended:
+            self.clock.change(self.world.now)
+        self.is_paused = self.is_suspended = False
+        if self.process:
+            self.process.resume()
+            self.world.network.heal([])
+
+    # --- the disk thread
+
+    def write(self, process: Process, write: Any) -> None:
+        process.pending = write
+        least, most = self.disk_ms
+        span = int((least + self.draws.fraction() * (most - least)) * MS)
+        self.world.after(span, self._written, process)
+
+    def _written(self, process: Process) -> None:
+        if process is not self.process:
+            return
+        if self.is_frozen:
+            self.world.after(10 * MS, self._written, process)
+            return
+        write, process.pending = process.pending, None
+        try:
+            process.append(write)
+        except DiskFault as fault:
+            # Exit status 74, and nobody restarts it (P3).
+            self.is_down = True
+            self.end_process(f"ends: {fault}")
+        else:
+            process.post(("done", write.number))
+
+    def _interrupt_write(self, process: Process) -> None:
+        """It was killed with a write under way: that got as far as it got."""
+        if process.pending is None or self.draws.chance(0.3):
+            return
+        self.disk.die_at = self.disk.count + self.draws.between(1, 4)
+        with contextlib.suppress(Died, DiskFault):
+            process.append_unseen(process.pending)

@@ -1,0 +1,257 @@
+"""One process of a host: the shipped directory, journal, core and turn, on simulated ports."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+from raftctl.base.addresses import parse
+from raftctl.base.errors import DiskFault
+from raftctl.cluster import handshake
+from raftctl.cluster.founding import Founding
+from raftctl.cluster.handshake import Hello
+from raftctl.cluster.ports import Identity, Ports, Shown
+from raftctl.cluster.serving import Answer, Ask
+from raftctl.cluster.turn import Turn
+from raftctl.disk.directory import open_directory
+from raftctl.disk.journal import Journal
+from raftctl.net.auth import Witness
+from raftctl.raft.configuration import decode
+from raftctl.raft.core import Core
+from raftctl.raft.encoding import decode_message
+from raftctl.raft.inputs import LEADER, Decision, Restored, View
+from raftctl.store.machine import Store
+from raftctl.tether import BoardState
+from unit.fake_disk import Died
+
+if TYPE_CHECKING:
+    from simulation.hosts import Host
+    from simulation.network import Connection
+
+MS = 1_000_000
+DATA = "/data"
+
+
+class Process(Ports):
+    """What `node/daemon.py` is on a real host. Ends by `Host.end_process` only."""
+
+    def __init__(self, host: "Host") -> None:
+        """Start on the host's disk; raises `DiskFault` or `Died` as the real start would end."""
+        self.host, self.world = host, host.world
+        self.address = host.address
+        self.is_alive = True
+        self.targets: Tuple[str, ...] = ()
+        self.connections: Dict[str, "Connection"] = {}
+        self.shown: Optional[Shown] = None
+        self.board = BoardState()
+        self.timing = host.timing
+        self.silence_ns = 2 * host.timing.election_max
+        self.witness = Witness()
+        self._inbox: List[tuple] = []
+        self._turn_is_due = False
+        self._alarm: Optional[int] = None
+        self._effects = 0
+        self.crash_at_effect = 0
+        self.pending: Any = None       # the write that is at the disk
+        self._led_term = 0
+        self._open()
+
+    def _open(self) -> None:
+        host, draws = self.host, self.host.draws.child(f"start {self.host.starts}")
+        self.start_id = f"s{self.host.number}-{self.host.starts}"
+        self._directory = open_directory(DATA, deadline_s=0.0, new_instance=host.new_instance,
+                                         files=host.disk)
+        identity = self._directory.identity
+        self.instance, self.incarnation = identity.instance, identity.incarnation
+        self._journal, recovered = Journal.open(self._directory.log_path, identity.instance, host.disk,
+                                                must_exist=bool(identity.cluster_id))
+        if recovered.entries and not identity.cluster_id:
+            self._directory.adopt_cluster(decode(recovered.entries[0].body).cluster_id)
+            identity = self._directory.identity
+        self.world.checkers.recovered(self, recovered.hard_state, recovered.entries)
+        core = Core(self.instance, self.incarnation, self.timing,
+                    Restored(recovered.hard_state, recovered.entries), self.now, draws.child("core").fraction)
+        founding = None
+        if not recovered.entries and not identity.cluster_id:
+            founding = Founding(self.address, self.instance, host.listed, host.join,
+                                self.world.new_cluster_id)
+        self.store = Store()
+        self.turn = Turn(Identity(self.address, self.instance, self.incarnation, self.start_id, host.listed),
+                         identity.cluster_id, core, self.store, self.timing, founding, self)
+
+    # --- what the world sees
+
+    @property
+    def now(self):
+        return self.host.clock.at(self.world.now)
+
+    @property
+    def is_reachable(self) -> bool:
+        """Does a handshake get through: running, not stopped, the host's network up?"""
+        return self.is_alive and not self.host.is_frozen
+
+    @property
+    def is_deaf(self) -> bool:
+        return self.is_alive and self.host.is_suspended
+
+    @property
+    def leases(self) -> bool:
+        """Does it hold the lease at this instant, by the board that its guardian reads?"""
+        return self.board.leading and self.now.within(self.board.lease_end)
+
+    @property
+    def shows_leader(self) -> bool:
+        return (self.is_alive and self.shown is not None
+                and self.shown.state(self.now, self.instance) == "LEADER")
+
+    def hello(self, expected: str, generation: int) -> Hello:
+        shown = self.shown or self.turn.shown()
+        term, last = shown.durable
+        return Hello(handshake.VERSION, handshake.PEER, shown.cluster_id, self.address, expected,
+                     self.instance, self.incarnation, self.start_id, term, last, shown.fresh,
+                     shown.founding, generation, election_min_ns=self.timing.election_min,
+                     heartbeat_ns=self.timing.heartbeat)
+
+    # --- inputs
+
+    def begin(self) -> None:
+        self._finish()
+
+    def post(self, item: tuple) -> None:
+        """Leave an input for the next turn, which comes soon, or when the process runs again."""
+        if self.is_alive:
+            self._inbox.append(item)
+            self._call_turn()
+
+    def resume(self) -> None:
+        self._call_turn()
+
+    def _call_turn(self) -> None:
+        if not self._turn_is_due and not self.host.is_frozen:
+            self._turn_is_due = True
+            self.world.after(self.world.turn_delay(), self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._turn_is_due = False
+        if not self.is_alive or self.host.is_frozen:
+            return
+        items, self._inbox = self._inbox, []
+        try:
+            for item in items:
+                _STEPS[item[0]](self, *item[1:])
+            self._finish()
+        except Died:
+            self.host.end_process("killed in the midst of a turn")
+
+    def _finish(self) -> None:
+        due = self.turn.finish(self.now)
+        self.world.checkers.turned(self)
+        self._alarm = None if due is None else self.host.clock.reaches(self.world.now, due)
+        if self._alarm is not None:
+            self.world.at(self._alarm, self._ring, self._alarm)
+
+    def _ring(self, alarm: int) -> None:
+        if self.is_alive and alarm == self._alarm:
+            self.post(("ring",))
+
+    def connected(self, address: str, generation: int, hello: Hello) -> None:
+        self.post(("link_up", address, generation, hello))
+
+    def accepted(self, hello: Hello) -> None:
+        self.post(("heard", hello))
+
+    def disconnected(self, address: str, generation: int, reason: str) -> None:
+        self.post(("link_down", address, generation, reason))
+
+    def failed_to_dial(self, address: str, reason: str) -> None:
+        self.post(("link_down", address, 0, reason))
+
+    # --- ports
+
+    def _effect(self) -> None:
+        self._effects += 1
+        if self._effects == self.crash_at_effect:
+            raise Died(self._effects)
+
+    def submit(self, write: Any) -> None:
+        self._effect()
+        self.host.write(self, write)
+
+    def append(self, write: Any) -> None:
+        """What the disk thread does, at its own moment."""
+        self._journal.append(write)
+        self.world.checkers.durable(self, write)
+
+    def append_unseen(self, write: Any) -> None:
+        """Its last write, of which nobody will hear."""
+        self._journal.append(write)
+
+    def adopt_cluster(self, cluster_id: str) -> None:
+        self._effect()
+        self._directory.adopt_cluster(cluster_id)
+
+    def send(self, address: Any, kind: int, body: bytes, urgent: bool) -> bool:
+        self._effect()
+        connection = self.connections.get(str(address))
+        if connection is None:
+            return False
+        if kind == handshake.RAFT:
+            message = decode_message(body)
+            self.world.checkers.sending(self, connection.acceptor, message)
+        return self.world.network.send(connection, kind, body)
+
+    def dial(self, addresses: Any) -> None:
+        self._effect()
+        self.targets = tuple(map(str, addresses))
+        for address in self.targets:
+            self.world.after(0, self.world.network.dial, self, address)
+
+    def answer(self, ask: Ask, answer: Answer) -> None:
+        self._effect()
+        self.world.clients.answered(self, ask.token, answer)
+
+    def show_lease(self, view: View) -> None:
+        self._effect()
+        leads = view.role == LEADER
+        if leads:
+            self._led_term = view.term
+        self.board = BoardState(self.incarnation, self._led_term, leads, view.lease_end)
+
+    def show(self, shown: Shown, decisions: Tuple[Decision, ...]) -> None:
+        self.shown = shown
+        for decision in decisions:
+            self.world.trace(self.host.name, f"{decision.cause} -> {decision.effect}")
+
+    # --- changes that only an operator or a later release asks for
+
+    def stop(self) -> None:
+        self.post(("stop",))
+
+    def close(self) -> None:
+        """The process is gone: nothing of it runs any more."""
+        self.is_alive = False
+        self._directory.close()
+        self._journal.close()
+
+    def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
+        self.turn.frame(self.now, hello, kind, body)
+
+    def _resign(self) -> None:
+        self.turn.resign(self.now)
+        self.world.after(0, self.host.stopped, self)
+
+
+_STEPS = {
+    "frame": Process._frame,
+    "ring": lambda process: None,
+    "link_up": lambda process, address, generation, hello: process.turn.link_up(
+        process.now, parse(address), generation, hello),
+    "link_down": lambda process, address, generation, reason: process.turn.link_down(
+        process.now, parse(address), generation, reason),
+    "heard": lambda process, hello: process.turn.heard(process.now, hello),
+    "done": lambda process, number: process.turn.persisted(process.now, number),
+    "ask": lambda process, ask: process.turn.ask(process.now, ask),
+    "expire": lambda process, token: process.turn.serving.expire(token),
+    "stop": lambda process: process.turn.stop(process.now),
+    "resign": Process._resign,
+    "change": lambda process, step: process.turn.core.step(process.now, step),
+}

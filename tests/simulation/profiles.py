@@ -1,0 +1,82 @@
+"""What a run is made of: sizes, timing, clock rates and faults; each profile is aimed at one mechanism."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Dict, NamedTuple, Tuple
+
+from raftctl.raft.inputs import Timing
+
+if TYPE_CHECKING:
+    from simulation.draws import Draws
+
+MS = 1_000_000
+TIMING = Timing(60 * MS, 250 * MS, 500 * MS)
+
+
+class Profile(NamedTuple):
+    """`faults`: kind → weight. `every_ms`: from one fault to the next, least and most. `founding`: one of
+    "list" (all hosts have the same list), "some" (some start later), "join" (one founds, the others join)."""
+
+    name: str
+    faults: Dict[str, int]
+    about: str
+    sizes: Tuple[int, ...] = (3, 3, 3, 5)
+    every_ms: Tuple[int, int] = (80, 500)
+    span_ms: int = 2500
+    founding: Tuple[str, ...] = ("list",)
+    clocks: str = "equal"
+    latency_ms: Tuple[float, float] = (0.1, 2.0)
+    slow: float = 0.02
+    disk_ms: Tuple[float, float] = (0.2, 3.0)
+    clients: int = 2
+    timing: Timing = TIMING
+    stops_clocks: bool = False
+
+    def rates(self, draws: "Draws", number: int) -> Tuple[float, float]:
+        """Return the rates of BOOTTIME and MONOTONIC_RAW of host `number`."""
+        sign = 1 if number % 2 else -1
+        if self.clocks == "opposed":            # both clocks, at the limit of what P2 promises to bear
+            return (1 + sign * 0.05 / 1.0025, 1 + sign * 0.05 / 1.0025)
+        if self.clocks == "slewed":             # chrony's default limit, on the slewed clock alone
+            return (1 + sign * 0.083, 1.0)
+        if self.clocks == "drawn":
+            return (0.953 + 0.094 * draws.fraction(), 0.953 + 0.094 * draws.fraction())
+        return (1.0, 1.0)
+
+
+_CRASHES = {"kill": 3, "kill_leader": 3, "crash": 6, "power": 3}
+_CUTS = {"partition": 3, "isolate_leader": 3, "one_way": 4, "bridge": 2}
+_PAUSES = {"pause": 3, "pause_leader": 5, "suspend": 2}
+
+PROFILES = {profile.name: profile for profile in (
+    Profile("founding", {"kill": 2, "crash": 4, "power": 1, "one_way": 1, "reset": 1},
+            "who founds, in all orders", sizes=(1, 2, 3, 4, 5), founding=("list", "some"), every_ms=(5, 120),
+            span_ms=1500, clients=1),
+    Profile("crashes", _CRASHES, "processes and power, at every effect"),
+    Profile("leaders",
+            {"kill_leader": 6, "stop_leader": 4, "pause_leader": 4, "isolate_leader": 3, "crash": 2},
+            "one leader after another", every_ms=(150, 500)),
+    Profile("cuts", _CUTS, "partitions of all shapes"),
+    Profile("pauses", dict(_PAUSES, partition=1, kill=1), "processes and hosts that stand still",
+            clocks="drawn"),
+    Profile("opposed", dict(_CUTS, **_PAUSES, kill_leader=2, kill=1), "both clocks at the promised limit",
+            clocks="opposed"),
+    Profile("slewed", dict(_CUTS, **_PAUSES, kill_leader=2, kill=1), "BOOTTIME alone, slewed by 8.3 %",
+            clocks="slewed"),
+    Profile("disks",
+            {"power": 5, "power_all": 2, "slow_disk": 4, "crash": 3, "kill_all": 2, "failed_disk": 1},
+            "torn tails, slow and failing disks", disk_ms=(1.0, 20.0)),
+    Profile("links", {"reset": 6, "slow_way": 4, "one_way": 2, "kill": 1, "pause": 1},
+            "connections that break, lag and overtake", latency_ms=(0.1, 20.0), slow=0.1, every_ms=(30, 250)),
+    Profile("members", {"wipe": 2, "add": 3, "kill": 2, "partition": 1, "crash": 2},
+            "hosts that join, and come back empty", sizes=(2, 3, 4), founding=("list", "join"),
+            every_ms=(200, 1200), span_ms=9000, clients=1),
+    Profile("release",
+            {"kill_leader": 5, "kill_guardian": 4, "stop_leader": 3, "restart": 3, "isolate_leader": 2,
+                        "slow_way": 2}, "proof of death, late and lost", every_ms=(60, 400)),
+    Profile("timing", {"retime": 5, "kill_leader": 2, "kill": 2, "isolate_leader": 2, "pause_leader": 2},
+            "an election min that changes from start to start", clocks="drawn"),
+    Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
+                        kill_guardian=2, restart=2, retime=1, kill_all=1), "all of it",
+            sizes=(1, 2, 3, 4, 5), clocks="drawn", founding=("list", "some", "join")),
+)}

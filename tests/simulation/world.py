@@ -1,0 +1,106 @@
+"""The events of one run, in the order of their times; the same seed, profile and plan give the same run."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from raftctl.disk import journal
+from simulation.checkers import Checkers
+from simulation.clients import Clients
+from simulation.clocks import HostClock
+from simulation.draws import Draws
+from simulation.hosts import Host
+from simulation.network import Network
+from simulation.profiles import Profile
+
+MS = 1_000_000
+# Preallocated at a time (bytes): the product's 4 MiB of zeros would be most of a run's work.
+journal.STEP = 64 * 1024
+TRACE_KEPT = 200
+
+
+class Violation(Exception):
+    """Something that must hold does not; the text begins with the rule."""
+
+
+class World:
+    """One cluster of simulated hosts. `now`: ns since the run began. `tell` gets each line of the trace."""
+
+    def __init__(self, profile: Profile, seed: int, tell: Optional[Callable[[str], None]] = None) -> None:
+        self.profile, self.seed = profile, seed
+        self.draws = Draws(f"{profile.name} {seed}")
+        self.now = 0
+        self.events = 0
+        self.lines: List[str] = []
+        self._tell = tell
+        self._digest = hashlib.sha256()
+        self._queue: List[Tuple[int, int, Callable, tuple]] = []
+        self._pushed = self._clusters = 0
+        self._turns = self.draws.child("turns")
+        self.hosts: List[Host] = []
+        self._by_address: Dict[str, Host] = {}
+        self.network = Network(self, profile.latency_ms, profile.slow)
+        self.checkers = Checkers(self)
+        self.clients = Clients(self, profile.clients)
+
+    # --- time
+
+    def at(self, when: int, act: Callable, *arguments: Any) -> None:
+        self._pushed += 1
+        heapq.heappush(self._queue, (max(when, self.now), self._pushed, act, arguments))
+
+    def after(self, span: int, act: Callable, *arguments: Any) -> None:
+        self.at(self.now + span, act, *arguments)
+
+    def run_until(self, when: int, done: Callable[[], bool] = lambda: False) -> bool:
+        """Carry out all events up to `when`, or until `done`; return whether it is."""
+        while self._queue and self._queue[0][0] <= when:
+            self.now, _, act, arguments = heapq.heappop(self._queue)
+            self.events += 1
+            act(*arguments)
+            self.checkers.event()
+            if done():
+                return True
+        self.now = when
+        return done()
+
+    def turn_delay(self) -> int:
+        """Return how long a node's thread takes to get to its inbox, in ns."""
+        return self._turns.between(20_000, 200_000)
+
+    # --- hosts
+
+    def add_host(self, listed: Tuple[str, ...], join: Optional[str] = None) -> Host:
+        number = len(self.hosts) + 1
+        boot, raw = self.profile.rates(self.draws.child(f"rates {number}"), number)
+        host = Host(self, number, listed, join, HostClock(boot, raw))
+        self.hosts.append(host)
+        self._by_address[host.address] = host
+        return host
+
+    def host_at(self, address: str) -> Optional[Host]:
+        return self._by_address.get(address)
+
+    def new_cluster_id(self) -> str:
+        self._clusters += 1
+        return f"c{self._clusters}"
+
+    # --- the trace
+
+    def trace(self, who: str, what: str) -> None:
+        line = f"[{self.now / MS:10.3f}] {who} {what}"
+        self._digest.update(line.encode())
+        self.lines.append(line)
+        if len(self.lines) > 2 * TRACE_KEPT:
+            del self.lines[:TRACE_KEPT]
+        if self._tell:
+            self._tell(line)
+
+    @property
+    def digest(self) -> str:
+        return self._digest.hexdigest()[:12]
+
+    def fail(self, rule: str, detail: object) -> None:
+        raise Violation(f"{rule}: at {self.now / MS:.3f} ms: {detail}")
