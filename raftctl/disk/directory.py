@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import time
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Optional
 
 from raftctl.base.errors import DiskFault, NotAllowed
+from raftctl.disk import identity as identities
 from raftctl.disk.files import SYSTEM, Files, guarded, read_all
+from raftctl.disk.identity import Identity, UnknownFormat
+from raftctl.raft.configuration import Malformed
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_FORMAT = 1
 _TRY_AGAIN_S = 0.05
-
-
-class Identity(NamedTuple):
-    """`incarnation` is that of this start. `boot_id`, `lock_device`, `lock_inode`: of this start too (P4)."""
-
-    cluster_id: str
-    instance: str
-    incarnation: int
-    boot_id: str
-    lock_device: int
-    lock_inode: int
+_MEND = "move the directory away and start: the node rejoins empty"
 
 
 class Directory:
@@ -145,29 +136,24 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
             return None
         raise
     try:
-        found = json.loads(raw)
-        if found["format"] != _FORMAT:
-            raise DiskFault(f"{name}: format {found['format']!r} is unknown; this raftctl reads {_FORMAT}: "
-                            "use a newer one")
-        identity = Identity(*(found[field] for field in Identity._fields))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DiskFault(f"{name} is damaged ({error}); move the directory away and start: "
-                        "the node rejoins empty") from error
-    if found.get("removed"):
+        identity, removed = identities.decode(raw)
+    except UnknownFormat as error:
+        (number,) = error.args
+        mend = "use a newer one" if number > identities.FORMAT else f"no release wrote it; {_MEND}"
+        raise DiskFault(f"{name}: format {number} is unknown, this raftctl reads {identities.FORMAT}; "
+                        f"{mend}") from error
+    except Malformed as error:
+        raise DiskFault(f"{name} is damaged ({error}); {_MEND}") from error
+    if removed:
         _remove_data(files, path)
         return None
-    number = identity.incarnation
-    if not isinstance(identity.instance, str) or type(number) is not int or number < 1:
-        raise DiskFault(f"{name} is damaged; move the directory away and start: the node rejoins empty")
     return identity
 
 
 def _write_identity(files: Files, path: str, identity: Identity, *, removed: bool = False) -> None:
     name = os.path.join(path, "instance")
-    fields = {"format": _FORMAT, **identity._asdict(), "removed": removed}
-    data = json.dumps(fields, indent=1).encode() + b"\n"
     with guarded(name, "writing"):
-        files.write_atomic(name, data)
+        files.write_atomic(name, identities.encode(identity, removed=removed))
 
 
 def _remove_data(files: Files, path: str) -> None:

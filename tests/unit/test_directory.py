@@ -8,8 +8,11 @@ import os
 
 import pytest
 from raftctl.base.errors import DiskFault, NotAllowed
+from raftctl.disk import identity as identities
 from raftctl.disk.directory import open_directory
 from raftctl.disk.files import Files
+from raftctl.disk.identity import Identity, UnknownFormat
+from raftctl.raft.configuration import Malformed
 
 
 def opened(path, **options):
@@ -102,11 +105,19 @@ def test_removed_data_is_gone_with_its_instance_wherever_the_removal_is_killed(t
     assert not killed
 
 
+NOBODY = Identity("", "", 1, "", 1, 1)
+NEVER_STARTED = Identity("", "n", 0, "", 1, 1)
+
+
 @pytest.mark.parametrize("content, message", [
     (b"", "is damaged"), (b"[", "is damaged"), (b"{}", "is damaged"), (b"[" * 100000, "is damaged"),
-    (json.dumps({"format": 9}).encode(), "format 9 is unknown"),
-    (json.dumps({"format": 1, "cluster_id": "", "instance": "n", "incarnation": 0, "boot_id": "",
-                 "lock_device": 1, "lock_inode": 1}).encode(), "is damaged"),
+    (b"[]", "is damaged"), (b"\xff", "is damaged"), (b'{"format": true}', "is damaged"),
+    (json.dumps({"format": 9}).encode(), "format 9 is unknown.*use a newer one$"),
+    (json.dumps({"format": 1, "cluster_id": "", "instance": "n", "incarnation": 1, "boot_id": "",
+                 "lock_device": 1, "lock_inode": 1, "removed": False}).encode(),
+     "format 1 is unknown.*no release wrote.*move the directory away and start"),
+    (identities.encode(NOBODY), "is damaged"), (identities.encode(NEVER_STARTED), "is damaged"),
+    (identities._spell({"format": 2, "instance": "n", "incarnation": 1}), "is damaged .*cluster_id"),
 ])
 def test_p9_an_instance_file_that_no_raftctl_wrote_is_refused_and_kept(tmp_path, content, message):
     path = tmp_path / "data"
@@ -115,3 +126,32 @@ def test_p9_an_instance_file_that_no_raftctl_wrote_is_refused_and_kept(tmp_path,
     with pytest.raises(DiskFault, match=message):
         opened(path)
     assert (path / "instance").read_bytes() == content
+
+
+@pytest.mark.parametrize("removed", [False, True])
+def test_p7_every_flipped_bit_and_every_truncation_of_the_instance_file_is_refused(tmp_path, removed):
+    opened(tmp_path / "data").close()
+    raw = (tmp_path / "data" / "instance").read_bytes()
+    identity = identities.decode(raw)[0]
+    raw = identities.encode(identity, removed=removed)
+    assert identities.decode(raw) == (identity, removed)
+    for position, bit in itertools.product(range(len(raw)), range(8)):
+        broken = bytearray(raw)
+        broken[position] ^= 1 << bit
+        with pytest.raises((Malformed, UnknownFormat)):
+            identities.decode(bytes(broken))
+    for length in range(len(raw)):
+        with pytest.raises(Malformed):
+            identities.decode(raw[:length])
+
+
+def test_p7_a_flipped_bit_in_the_incarnation_is_refused_with_the_mend_and_nothing_is_removed(tmp_path):
+    opened(tmp_path / "data").close()
+    path = tmp_path / "data" / "instance"
+    for before, after in ((b'"incarnation": 1', b'"incarnation": 3'), (b"false", b"true")):
+        content = path.read_bytes()
+        path.write_bytes(content.replace(before, after))
+        with pytest.raises(DiskFault, match="is damaged .*checksum is wrong.*move the directory away"):
+            opened(tmp_path / "data")
+        assert path.read_bytes() == content.replace(before, after)
+        path.write_bytes(content)
