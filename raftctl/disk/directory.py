@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
-from typing import Callable, Optional
+from typing import Callable, Iterator, Optional
 
-from raftctl.base.errors import DiskFault, NotAllowed
+from raftctl.base.errors import DiskFault, NotAllowed, UsageError
 from raftctl.disk import identity as identities
 from raftctl.disk.files import SYSTEM, Files, guarded, read_all
 from raftctl.disk.identity import Identity, UnknownFormat
@@ -16,6 +17,14 @@ from raftctl.raft.configuration import Malformed
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _TRY_AGAIN_S = 0.05
 _MEND = "move the directory away and start: the node rejoins empty"
+# The configuration named a place that can't be; the disk is sound. For root, a refused permission is no mode.
+_MISPLACED = {
+    errno.ENOTDIR: 'a file is in the way; name another "dataDir"',
+    errno.ENOENT: 'its parent can\'t be made, or it is a link to nowhere; name another "dataDir"',
+    errno.ELOOP: 'name another "dataDir"',
+    errno.ENAMETOOLONG: 'name another "dataDir"',
+}
+_NO_PERMISSION = (errno.EACCES, errno.EPERM)
 
 
 class Directory:
@@ -51,12 +60,13 @@ def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable
                    files: Files = SYSTEM) -> Directory:
     """Make the directory where it is missing, take its lock within `deadline_s`, and begin a new incarnation.
 
-    Raises `NotAllowed` while another daemon has the lock, `DiskFault` for everything the disk refuses.
+    Raises `NotAllowed` while another daemon has the lock, `UsageError` where the configuration names a place
+    that can't be, `DiskFault` for all else that the disk refuses.
     """
     path = os.path.abspath(path)
     _make(files, path)
     lock_path = os.path.join(path, "lock")
-    with guarded(lock_path, "opening the lock"):
+    with _configured(lock_path, "opening the lock"):
         lock = files.open(lock_path, os.O_RDWR | os.O_CREAT)
     try:
         _take_lock(files, path, lock, deadline_s)
@@ -74,9 +84,26 @@ def _make(files: Files, path: str) -> None:
         missing.append(parent)
         parent = os.path.dirname(parent)
     for folder in reversed(missing):
-        with guarded(folder, "making the directory"), contextlib.suppress(FileExistsError):
-            files.make_directory(folder)
+        with _configured(folder, "making the directory"):
+            with contextlib.suppress(FileExistsError):
+                files.make_directory(folder)
             files.sync_directory(os.path.dirname(folder))
+
+
+@contextlib.contextmanager
+def _configured(path: str, doing: str) -> Iterator[None]:
+    """As `guarded`, but what the user's configuration is to blame for is a `UsageError` with the mend."""
+    try:
+        with guarded(path, doing):
+            yield
+    except DiskFault as fault:
+        number = fault.__cause__.errno if isinstance(fault.__cause__, OSError) else None
+        mend = _MISPLACED.get(number)
+        if number in _NO_PERMISSION and os.geteuid() != 0:
+            mend = 'give it to the daemon\'s user, or name another "dataDir"'
+        if mend is None:
+            raise
+        raise UsageError(f"{path}: {os.strerror(number).lower()} while {doing}; {mend}") from fault
 
 
 def _take_lock(files: Files, path: str, lock: int, deadline_s: float) -> None:
@@ -152,7 +179,7 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
 
 def _write_identity(files: Files, path: str, identity: Identity, *, removed: bool = False) -> None:
     name = os.path.join(path, "instance")
-    with guarded(name, "writing"):
+    with _configured(name, "writing"):
         files.write_atomic(name, identities.encode(identity, removed=removed))
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import os
 
 import pytest
-from raftctl.base.errors import DiskFault, NotAllowed
+from raftctl.base.errors import DiskFault, NotAllowed, UsageError
 from raftctl.disk import identity as identities
 from raftctl.disk.directory import open_directory
 from raftctl.disk.files import Files
@@ -155,3 +156,44 @@ def test_p7_a_flipped_bit_in_the_incarnation_is_refused_with_the_mend_and_nothin
             opened(tmp_path / "data")
         assert path.read_bytes() == content.replace(before, after)
         path.write_bytes(content)
+
+
+class _Refusing(Files):
+    """Refuses to make directories, to open the lock or to write `instance`, with `code`."""
+
+    def __init__(self, operation, code):
+        self._operation, self._code = operation, code
+
+    def _refuse(self, operation):
+        if operation == self._operation:
+            raise OSError(self._code, os.strerror(self._code))
+
+    def make_directory(self, path):
+        self._refuse("make")
+        super().make_directory(path)
+
+    def open(self, path, flags, mode=0o600):
+        self._refuse("lock")
+        return super().open(path, flags, mode)
+
+    def write_atomic(self, path, data):
+        self._refuse("instance")
+        super().write_atomic(path, data)
+
+
+@pytest.mark.parametrize("operation", ["make", "lock", "instance"])
+@pytest.mark.parametrize("code, is_root, error", [
+    (errno.EACCES, False, UsageError), (errno.EPERM, False, UsageError),
+    (errno.EACCES, True, DiskFault), (errno.EPERM, True, DiskFault),
+    (errno.ENOTDIR, True, UsageError), (errno.ENOENT, True, UsageError), (errno.ELOOP, True, UsageError),
+    (errno.ENAMETOOLONG, True, UsageError),
+    (errno.EROFS, False, DiskFault), (errno.EIO, False, DiskFault), (errno.ENOSPC, False, DiskFault),
+])
+def test_a_place_that_cant_be_is_the_configurations_fault_and_a_disk_that_fails_its_own(
+        tmp_path, monkeypatch, operation, code, is_root, error):
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if is_root else 1000)
+    with pytest.raises(error) as caught:
+        opened(tmp_path / "data", files=_Refusing(operation, code))
+    said = str(caught.value)
+    assert said.startswith(str(tmp_path / "data")) and os.strerror(code).lower() in said
+    assert ('another "dataDir"' in said) == (error is UsageError) and "\n" not in said
