@@ -61,7 +61,7 @@ def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable
     """Make the directory where it is missing, take its lock within `deadline_s`, and begin a new incarnation.
 
     Raises `NotAllowed` while another daemon has the lock, `UsageError` where the configuration names a place
-    that can't be, `DiskFault` for all else that the disk refuses.
+    that can't be, or /proc is not there, `DiskFault` for all else that the disk refuses.
     """
     path = os.path.abspath(path)
     _make(files, path)
@@ -123,8 +123,7 @@ def _take_lock(files: Files, path: str, lock: int, deadline_s: float) -> None:
 def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callable[[], str]) -> Identity:
     with guarded(path, "looking at the lock"):
         device, inode = files.device_and_inode(lock)
-    with open(_BOOT_ID, encoding="ascii") as file:
-        boot_id = file.read().strip()
+    boot_id = _read_boot_id()
     before = _read_identity(files, path)
     if before is None:
         _begin_fresh(files, path)
@@ -132,6 +131,16 @@ def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callabl
     identity = Identity(before.cluster_id, before.instance, before.incarnation + 1, boot_id, device, inode)
     _write_identity(files, path, identity)
     return identity
+
+
+def _read_boot_id() -> str:
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise UsageError(f"{_BOOT_ID}: {(error.strerror or str(error)).lower()}, and without it this start of "
+                         "the host can't be told from the next; mount /proc, also in a container or chroot"
+                         ) from error
 
 
 def _begin_fresh(files: Files, path: str) -> None:

@@ -9,6 +9,7 @@ import os
 
 import pytest
 from raftctl.base.errors import DiskFault, NotAllowed, UsageError
+from raftctl.disk import directory as directories
 from raftctl.disk import identity as identities
 from raftctl.disk.directory import open_directory
 from raftctl.disk.files import Files
@@ -31,6 +32,17 @@ def test_p7_the_incarnation_rises_at_each_start_and_the_instance_stays(tmp_path)
     assert (first.identity.incarnation, second.identity.incarnation) == (1, 2)
     assert second.identity.boot_id
     assert second.identity.lock_inode == os.stat(tmp_path / "data" / "lock").st_ino
+
+
+def test_a_host_without_proc_is_told_what_is_missing_and_the_incarnation_stays(tmp_path, monkeypatch):
+    opened(tmp_path / "data").close()
+    with monkeypatch.context() as patch:
+        patch.setattr(directories, "_BOOT_ID", str(tmp_path / "boot_id"))
+        with pytest.raises(UsageError, match="boot_id: no such file or directory, .*; mount /proc"):
+            opened(tmp_path / "data")
+    third = opened(tmp_path / "data", deadline_s=0)
+    third.close()
+    assert third.identity.incarnation == 2
 
 
 def test_a_second_user_is_refused_by_the_pid_of_the_first(tmp_path):
