@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import contextlib
-import json
+import errno
 import os
 import time
-from typing import Callable, NamedTuple, Optional
+from typing import Callable, Iterator, Optional
 
-from raftctl.base.errors import DiskFault, NotAllowed
+from raftctl.base.errors import DiskFault, NotAllowed, UsageError
+from raftctl.disk import identity as identities
 from raftctl.disk.files import SYSTEM, Files, guarded, read_all
+from raftctl.disk.identity import Identity, UnknownFormat
+from raftctl.raft.configuration import Malformed
 
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
-_FORMAT = 1
 _TRY_AGAIN_S = 0.05
-
-
-class Identity(NamedTuple):
-    """`incarnation` is that of this start. `boot_id`, `lock_device`, `lock_inode`: of this start too (P4)."""
-
-    cluster_id: str
-    instance: str
-    incarnation: int
-    boot_id: str
-    lock_device: int
-    lock_inode: int
+_MEND = "move the directory away and start: the node rejoins empty"
+# The configuration named a place that can't be; the disk is sound. For root, a refused permission is no mode.
+_MISPLACED = {
+    errno.ENOTDIR: 'a file is in the way; name another "dataDir"',
+    errno.ENOENT: 'its parent can\'t be made, or it is a link to nowhere; name another "dataDir"',
+    errno.ELOOP: 'name another "dataDir"',
+    errno.ENAMETOOLONG: 'name another "dataDir"',
+}
+_NO_PERMISSION = (errno.EACCES, errno.EPERM)
 
 
 class Directory:
@@ -60,12 +60,13 @@ def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable
                    files: Files = SYSTEM) -> Directory:
     """Make the directory where it is missing, take its lock within `deadline_s`, and begin a new incarnation.
 
-    Raises `NotAllowed` while another daemon has the lock, `DiskFault` for everything the disk refuses.
+    Raises `NotAllowed` while another daemon has the lock, `UsageError` where the configuration names a place
+    that can't be, or /proc is not there, `DiskFault` for all else that the disk refuses.
     """
     path = os.path.abspath(path)
     _make(files, path)
     lock_path = os.path.join(path, "lock")
-    with guarded(lock_path, "opening the lock"):
+    with _configured(lock_path, "opening the lock"):
         lock = files.open(lock_path, os.O_RDWR | os.O_CREAT)
     try:
         _take_lock(files, path, lock, deadline_s)
@@ -83,9 +84,26 @@ def _make(files: Files, path: str) -> None:
         missing.append(parent)
         parent = os.path.dirname(parent)
     for folder in reversed(missing):
-        with guarded(folder, "making the directory"), contextlib.suppress(FileExistsError):
-            files.make_directory(folder)
+        with _configured(folder, "making the directory"):
+            with contextlib.suppress(FileExistsError):
+                files.make_directory(folder)
             files.sync_directory(os.path.dirname(folder))
+
+
+@contextlib.contextmanager
+def _configured(path: str, doing: str) -> Iterator[None]:
+    """As `guarded`, but what the user's configuration is to blame for is a `UsageError` with the mend."""
+    try:
+        with guarded(path, doing):
+            yield
+    except DiskFault as fault:
+        number = fault.__cause__.errno if isinstance(fault.__cause__, OSError) else None
+        mend = _MISPLACED.get(number)
+        if number in _NO_PERMISSION and os.geteuid() != 0:
+            mend = 'give it to the daemon\'s user, or name another "dataDir"'
+        if mend is None:
+            raise
+        raise UsageError(f"{path}: {os.strerror(number).lower()} while {doing}; {mend}") from fault
 
 
 def _take_lock(files: Files, path: str, lock: int, deadline_s: float) -> None:
@@ -105,8 +123,7 @@ def _take_lock(files: Files, path: str, lock: int, deadline_s: float) -> None:
 def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callable[[], str]) -> Identity:
     with guarded(path, "looking at the lock"):
         device, inode = files.device_and_inode(lock)
-    with open(_BOOT_ID, encoding="ascii") as file:
-        boot_id = file.read().strip()
+    boot_id = _read_boot_id()
     before = _read_identity(files, path)
     if before is None:
         _begin_fresh(files, path)
@@ -114,6 +131,16 @@ def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callabl
     identity = Identity(before.cluster_id, before.instance, before.incarnation + 1, boot_id, device, inode)
     _write_identity(files, path, identity)
     return identity
+
+
+def _read_boot_id() -> str:
+    try:
+        with open(_BOOT_ID, encoding="ascii") as file:
+            return file.read().strip()
+    except OSError as error:
+        raise UsageError(f"{_BOOT_ID}: {(error.strerror or str(error)).lower()}, and without it this start of "
+                         "the host can't be told from the next; mount /proc, also in a container or chroot"
+                         ) from error
 
 
 def _begin_fresh(files: Files, path: str) -> None:
@@ -145,29 +172,24 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
             return None
         raise
     try:
-        found = json.loads(raw)
-        if found["format"] != _FORMAT:
-            raise DiskFault(f"{name}: format {found['format']!r} is unknown; this raftctl reads {_FORMAT}: "
-                            "use a newer one")
-        identity = Identity(*(found[field] for field in Identity._fields))
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DiskFault(f"{name} is damaged ({error}); move the directory away and start: "
-                        "the node rejoins empty") from error
-    if found.get("removed"):
+        identity, removed = identities.decode(raw)
+    except UnknownFormat as error:
+        (number,) = error.args
+        mend = "use a newer one" if number > identities.FORMAT else f"no release wrote it; {_MEND}"
+        raise DiskFault(f"{name}: format {number} is unknown, this raftctl reads {identities.FORMAT}; "
+                        f"{mend}") from error
+    except Malformed as error:
+        raise DiskFault(f"{name} is damaged ({error}); {_MEND}") from error
+    if removed:
         _remove_data(files, path)
         return None
-    number = identity.incarnation
-    if not isinstance(identity.instance, str) or type(number) is not int or number < 1:
-        raise DiskFault(f"{name} is damaged; move the directory away and start: the node rejoins empty")
     return identity
 
 
 def _write_identity(files: Files, path: str, identity: Identity, *, removed: bool = False) -> None:
     name = os.path.join(path, "instance")
-    fields = {"format": _FORMAT, **identity._asdict(), "removed": removed}
-    data = json.dumps(fields, indent=1).encode() + b"\n"
-    with guarded(name, "writing"):
-        files.write_atomic(name, data)
+    with _configured(name, "writing"):
+        files.write_atomic(name, identities.encode(identity, removed=removed))
 
 
 def _remove_data(files: Files, path: str) -> None:

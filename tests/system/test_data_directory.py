@@ -1,0 +1,67 @@
+"""A data directory that can't be made: the configuration's fault is status 2, the disk's is 74 (P3, P9)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+
+import pytest
+from cluster import PATIENCE_S, PROGRAM, free_ports
+
+UNPRIVILEGED = ["unshare", "--user"] if os.geteuid() == 0 else []
+# A mount namespace of its own, with a small file system at the place that is the first argument.
+MOUNTED = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"]
+READ_ONLY = [*MOUNTED, 'mount -t tmpfs -o ro none "$0" && exec "$@"']
+FULL = [*MOUNTED, 'mount -t tmpfs -o nr_inodes=1 none "$0" && exec "$@"']
+
+
+def start(folder, data_dir, *around):
+    """Run `raftctl start` until it gives up; return its exit status and what it said."""
+    config = folder / "config.json"
+    port, = free_ports(1)
+    config.write_text(json.dumps({"address": f"tcp://127.0.0.1:{port}", "dataDir": str(data_dir)}))
+    ended = subprocess.run([*around, *PROGRAM, "-c", str(config), "start"], stdin=subprocess.DEVNULL,
+                           capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    return ended.returncode, ended.stdout + ended.stderr
+
+
+def need(*around):
+    """Skip where this machine lets nobody make such surroundings."""
+    if around and subprocess.run([*around, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("needs user and mount namespaces")
+
+
+def test_p9_a_data_directory_below_a_file_or_at_a_file_is_the_configurations_fault(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for place in (tmp_path / "file" / "data", tmp_path / "file"):
+        status, said = start(tmp_path, place)
+        assert status == 2 and "a file is in the way" in said and '"dataDir"' in said, said
+    assert (tmp_path / "file").read_bytes() == b""
+
+
+def test_p9_a_data_directory_whose_parent_cant_be_made_is_the_configurations_fault(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for place in ("/proc/nowhere/data", tmp_path / "link"):
+        status, said = start(tmp_path, place)
+        assert status == 2 and '; its parent can\'t be made' in said and '"dataDir"' in said, said
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_p9_a_data_directory_that_the_user_may_not_write_is_the_configurations_fault(tmp_path, exists):
+    need(*UNPRIVILEGED)
+    parent = tmp_path / "parent"
+    (parent / "data" if exists else parent).mkdir(parents=True)
+    (parent / "data" if exists else parent).chmod(0o555)
+    status, said = start(tmp_path, parent / "data", *UNPRIVILEGED)
+    assert status == 2 and "permission denied" in said and "give it to the daemon's user" in said, said
+
+
+@pytest.mark.parametrize("around, complaint", [(READ_ONLY, "read-only file system"),
+                                               (FULL, "no space left on device")])
+def test_p3_a_read_only_or_full_file_system_is_the_disks_fault(tmp_path, around, complaint):
+    (tmp_path / "mount").mkdir()
+    need(*around, str(tmp_path / "mount"))
+    status, said = start(tmp_path, tmp_path / "mount" / "data", *around, str(tmp_path / "mount"))
+    assert status == 74 and complaint in said, said
