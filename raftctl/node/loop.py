@@ -78,9 +78,12 @@ class Loop:
         self._ended = True
         self._inbox.post(Ring())
 
+    def begin(self) -> None:
+        """The first turn, before the thread of `run`: from it on the node shows what it is."""
+        self._alarm.set(self._turn.finish(clock.now()))
+
     def run(self) -> None:
         turn = self._turn
-        self._alarm.set(turn.finish(clock.now()))
         while not self._ended:
             for item in self._inbox.take(LONGEST_WAIT_S):
                 try:
