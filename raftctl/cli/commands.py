@@ -131,7 +131,8 @@ COMMANDS: Dict[str, Command] = {
         "Exit status 1: there is no such key, or the comparison failed.", (KEY, IF_REV, JSON, TIMEOUT)),
     "join": Command("members", "join", "make this node a member of the cluster of ADDRESS",
         "For a running node that is a cluster of its own. Returns when the node votes, and prints the "
-        "clusterNodes line to add to its file. 5: not yet a voter in time, it goes on trying.",
+        "clusterNodes line to add to its file. Exit status 1: the leader there refuses it; 5: not yet a "
+        "voter in time; either way it goes on asking.",
         (_argument("address", metavar="ADDRESS", help="tcp://host:port of any member"),
          _argument("--discard-data", action="store_true",
                    help="also if this node's store holds keys: they are lost"),

@@ -15,6 +15,7 @@ from raftctl.cli import endpoint, output
 # The node is another process after it gave up its cluster: there is no connection on which it could tell us.
 _LOOK_EVERY_S = 0.2
 _ONE_QUESTION_S = 2.0
+_PATIENCE_S = 1.0
 _PASSING = (errors.UNREACHABLE, errors.NO_LEADER, errors.UNKNOWN)
 
 
@@ -39,8 +40,13 @@ def join(options: argparse.Namespace) -> int:
 def _await_voter(
     daemon: endpoint.Daemon, former_cluster: str, address: str, deadline: float, timeout_s: float
 ) -> None:
-    """Return once the node votes in another cluster than `former_cluster`, by `deadline` (monotonic, s)."""
+    """Return once the node votes in another cluster than `former_cluster`, by `deadline` (monotonic, s).
+
+    What it waits for is said where that lasts. Raises `RaftctlError` once the leader there has refused it for
+    good, `OutcomeUnknown` at the deadline.
+    """
     last = "it did not answer"
+    waits = _Waits()
     while True:
         left = deadline - time.monotonic()
         if left <= 0:
@@ -56,11 +62,27 @@ def _await_voter(
             last = str(error)
         else:
             if answer.get("joinProblem"):
-                raise RaftctlError(f"{address}: {answer['joinProblem']}")
+                raise RaftctlError(f"{address}: {answer['joinProblem']}; the node goes on asking")
             if answer.get("role") == "voter" and answer.get("clusterId") not in ("", None, former_cluster):
                 return
-            last = answer.get("problem") or answer.get("reason") or f"it is {answer.get('state')}"
+            last = answer.get("reason") or f"it is {answer.get('state')}"
+            waits.note(last)
         time.sleep(max(0.0, min(_LOOK_EVERY_S, deadline - time.monotonic())))
+
+
+class _Waits:
+    """Says what the node waits for, once, where it stays the same for a while: a quick join says nothing."""
+
+    def __init__(self) -> None:
+        self._reason, self._since_s, self._is_said = "", 0.0, False
+
+    def note(self, reason: str) -> None:
+        now_s = time.monotonic()
+        if reason != self._reason:
+            self._reason, self._since_s, self._is_said = reason, now_s, False
+        elif not self._is_said and now_s >= self._since_s + _PATIENCE_S:
+            self._is_said = True
+            output.complain(f"{reason} ...")
 
 
 def _show_joined(options: argparse.Namespace, answer: Dict[str, Any]) -> None:

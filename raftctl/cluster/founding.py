@@ -15,19 +15,18 @@ that it stands on ONE node is the operator's word.
 
 from __future__ import annotations
 
-import json
 from typing import Callable, Dict, List, Optional, Tuple
 
 from raftctl.base.addresses import parse
-from raftctl.base.durations import MILLISECOND, SECOND
+from raftctl.base.durations import SECOND
 from raftctl.base.errors import PeerFault, require
+from raftctl.cluster.asking import JOIN_EVERY_NS, Asked, Reply, join_body
 from raftctl.cluster.handshake import JOIN
 from raftctl.cluster.holder import Adopt, Campaign, Effect, Facts, Holder, Send
 from raftctl.raft.configuration import Configuration, Malformed, Member, configuration, decode, encode
 
 __all__ = ["Adopt", "Campaign", "Effect", "Facts", "Founding", "Holder", "Send", "join_body"]
 
-JOIN_EVERY_NS = 500 * MILLISECOND
 ALONE_AFTER_NS = 2 * SECOND
 
 
@@ -60,7 +59,8 @@ class Founding:
         self._shown: Dict[str, str] = {}  # address -> the instance that was last seen there
         self._clusters: Dict[str, Tuple[str, str]] = {}  # address -> cluster id, and who showed it
         self._refusals: Dict[str, str] = {}
-        self._asked = 0
+        self._asks = 0
+        self._asked = Asked(own_address)
         self._ask_at: Optional[int] = None
         self._adopting: Optional[bytes] = None
         self._author = False
@@ -118,10 +118,15 @@ class Founding:
         self._refusals.pop(address, None)
         if self._holder:
             self._holder.link_up(now, address, facts)
-        self.heard(now, address, facts)
+        self._saw(now, address, facts)
 
     def heard(self, now: int, address: str, facts: Facts) -> None:
-        """A node that calls itself `address` shook hands on a connection of either direction."""
+        """A node that calls itself `address` dialled this one and shook hands."""
+        if facts.cluster_id:
+            self._asked.heard()
+        self._saw(now, address, facts)
+
+    def _saw(self, now: int, address: str, facts: Facts) -> None:
         self._shown[address] = facts.instance
         former = self._clusters.get(address)
         if facts.cluster_id:
@@ -178,6 +183,16 @@ class Founding:
         if self._holder:
             self._holder.ack(address)
 
+    def replied(self, now: int, leader: str, reply: Reply) -> None:
+        """JOIN_REPLY came from `leader`."""
+        if self._asks and reply.instance == self._instance:
+            self._asked.replied(now, leader, reply)
+
+    @property
+    def refusal(self) -> str:
+        """Why the cluster asked does not admit this node, where waiting alone does not help; else ""."""
+        return self._asked.refusal if self.is_fresh and self._askable() else ""
+
     def alarm(self, now: int) -> None:
         """The deadline has passed, or any other moment."""
         if self._holder:
@@ -203,7 +218,7 @@ class Founding:
         if self._adopting is not None:
             return "writing the first configuration"
         if self._join:
-            return f"waiting for {self._join} to admit this node"
+            return self._join_text()
         if self._clusters:
             return self._cluster_text()
         if self._is_alone():
@@ -306,8 +321,9 @@ class Founding:
         askable = self._askable()
         if not askable or (self._ask_at is not None and now < self._ask_at):
             return
-        address = askable[self._asked % len(askable)]
-        self._asked += 1
+        address = askable[self._asks % len(askable)]
+        self._asks += 1
+        self._asked.asks(now)
         self._ask_at = now + JOIN_EVERY_NS
         self._effects.append(Send(address, JOIN, join_body(self._address, self._instance)))
 
@@ -338,17 +354,19 @@ class Founding:
         twins = " and ".join(self._twins())
         return f"{twins} run on an instance that another node has: one data directory is a copy"
 
+    def _join_text(self) -> str:
+        waiting = f"waiting for {self._join} to admit this node"
+        problem = self._asked.problem() if self._join in self._open else self._refusals.get(self._join, "")
+        return f"{waiting}: {problem}" if problem else waiting
+
     def _cluster_text(self) -> str:
         seen = sorted(self._clusters.items())
         if len({cluster_id for _, (cluster_id, _) in seen}) > 1:
             listed = " and ".join(f"{address} of {cluster_id}" for address, (cluster_id, _) in seen)
             return f"waiting: the list leads to two clusters, {listed}; take one of them out"
-        return f"waiting for the cluster of {' '.join(address for address, _ in seen)} to admit this node"
-
-
-def join_body(address: str, instance: str) -> bytes:
-    """Return the body of a JOIN frame."""
-    return json.dumps({"address": address, "instance": instance}).encode()
+        waiting = f"waiting for the cluster of {' '.join(address for address, _ in seen)} to admit this node"
+        problem = self._asked.problem() if self._askable() else ""
+        return f"{waiting}: {problem}" if problem else waiting
 
 
 def _read(body: bytes) -> Configuration:

@@ -56,6 +56,7 @@ class Holder:
     """
 
     is_fresh = False
+    refusal = ""
     targets: Tuple[str, ...] = ()
 
     def __init__(self, own_instance: str, body: bytes, *, author: bool = False) -> None:

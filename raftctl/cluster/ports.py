@@ -21,13 +21,17 @@ class Identity(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """What other threads read of the node, swapped whole. `founding`: as `Hello` shows it."""
+    """What other threads read of the node, swapped whole. `founding`: as `Hello` shows it.
+
+    `join_refusal`: why a cluster does not admit this node, where waiting alone does not help; else "".
+    """
 
     view: View
     applied: int
     cluster_id: str
     leader_address: Optional[str]
     waiting_for: str
+    join_refusal: str
     stopping: bool
     durable: Tuple[int, Any]
     fresh: bool

@@ -12,9 +12,11 @@ from raftctl.base.addresses import Address, parse
 from raftctl.base.errors import PeerFault
 from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
+from raftctl.cluster.asking import encode_reply as encode_join_reply
+from raftctl.cluster.asking import read_join, read_reply
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
 from raftctl.cluster.handshake import Hello
-from raftctl.cluster.joining import Joining, Reached, read_join
+from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.raft import configuration as configurations
@@ -183,8 +185,9 @@ class Turn:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
-        return Shown(view, self._applied, self.cluster_id, leader, waiting,
-                     self._stopping, self.core.durable, self._is_fresh, self._reason, self._offered)
+        refusal = self._founding.refusal if self._founding else ""
+        return Shown(view, self._applied, self.cluster_id, leader, waiting, refusal, self._stopping,
+                     self.core.durable, self._is_fresh, self._reason, self._offered)
 
     # --- frames
 
@@ -227,11 +230,15 @@ class Turn:
         address, instance = read_join(body)
         view = self.core.view()
         if view.role == LEADER:
-            self.joining.ask(address, instance)
+            self.joining.ask(now, address, instance)
         elif view.leader and hello.address == address:     # forwarded once: to the leader, to no third node
             leader = self._leader_address(view)
             if leader:
                 self.ports.send(self._address(leader), handshake.JOIN, body, False)
+
+    def _join_replied(self, now: Instant, hello: Hello, body: bytes) -> None:
+        if self._founding and self._is_fresh and hello.cluster_id:
+            self._founding.replied(now.boot, hello.address, read_reply(body))
 
     def _forwarded(self, now: Instant, hello: Hello, body: bytes) -> None:
         self.serving.forwarded(now, hello.address, body)
@@ -284,6 +291,8 @@ class Turn:
             self.joining.forget()
             return
         wanted = self.joining.next_change(now, self.core, self._reached)
+        for address, reply in self.joining.take_replies(now, self.core, self._reached):
+            self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
         if wanted is None:
             return
         self.core.step(now, inputs.ChangeAsked(0, wanted))
@@ -364,7 +373,7 @@ class Turn:
 _FRAMES = {
     handshake.FOUND: Turn._found, handshake.FOUND_ACK: Turn._found_ack, handshake.WELCOME: Turn._welcomed,
     handshake.JOIN: Turn._asked_to_join, handshake.FORWARD: Turn._forwarded,
-    handshake.FORWARD_REPLY: Turn._forward_reply,
+    handshake.FORWARD_REPLY: Turn._forward_reply, handshake.JOIN_REPLY: Turn._join_replied,
 }
 
 

@@ -19,10 +19,11 @@ from raftctl.base.errors import PeerFault, RaftctlError
 from raftctl.base.objects import parse_object
 from raftctl.net import access, binding, protocol
 from raftctl.net.access import Caller
+from raftctl.net.complaints import Complaints
 from raftctl.net.error_codes import CommandError, from_error
 from raftctl.net.frames import CLOSED, NEED_DATA
 from raftctl.net.lines import LineReader
-from raftctl.net.serve import CAP, Complaints, Servers, name_of
+from raftctl.net.serve import CAP, Servers, name_of
 
 Answer = Callable[[Dict[str, Any], Caller], Dict[str, Any]]
 
@@ -99,7 +100,7 @@ class CommandListener:
 
     def _serve_unix(self, sock: socket.socket, place: Any) -> None:
         room = self._listeners[-1].room
-        self._converse(sock, access.unix_caller(sock), lambda: room.trust(sock), "a unix client")
+        self._converse(sock, access.unix_caller(sock), lambda: room.trust(sock), place)
 
     def _serve_tcp(self, sock: socket.socket, place: Any) -> None:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -107,16 +108,18 @@ class CommandListener:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         room = self._listeners[0].room
         caller = access.tcp_caller(place, is_open=self._is_open)
-        self._converse(sock, caller, lambda: room.trust(sock), name_of(place))
+        self._converse(sock, caller, lambda: room.trust(sock), place)
 
-    def _converse(self, sock: socket.socket, caller: Caller, trust: Callable[[], None], who: str) -> None:
+    def _converse(self, sock: socket.socket, caller: Caller, trust: Callable[[], None], place: Any) -> None:
+        who = name_of(place)
         conversation = _Conversation(sock, caller, self._answer, self._secrets, trust)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_S, 0))
             conversation.run()
             conversation.part()
         except PeerFault as fault:
-            self._complaints.warn("closed the command connection of %s: %s", who, fault)
+            source = place[0] if isinstance(place, tuple) else caller.who
+            self._complaints.bad(source, str(fault), f"closed the command connection of {who}: {fault}")
         except OSError as error:
             _log.debug("command connection of %s ended: %s", who, error)
 

@@ -22,10 +22,13 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.net import dial
 from raftctl.net.auth import Established, Handshake, Judge
+from raftctl.net.complaints import Complaints
 from raftctl.net.dial import Waker, Woken
 from raftctl.net.outbox import Outbox
 
 _FIRST_BACKOFF_S = 0.05
+# A connection that ends sooner counts as a failed dial: one that is let in and thrown out must not spin.
+_STEADY_S = 1.0
 
 _log = logging.getLogger(__name__)
 
@@ -70,6 +73,7 @@ class _Settings(NamedTuple):
     silence_ns: int
     longest_backoff_s: Callable[[], float]
     next_generation: Callable[[], int]
+    complaints: Complaints
 
 
 class Links:
@@ -95,7 +99,8 @@ class Links:
         # One counter for all peers: a generation never comes back, even if a peer is dropped and named again.
         count = itertools.count(1)
         self._settings = _Settings(
-            own_hello, secrets, judge, post, silence_ns, longest_backoff_s, lambda: next(count)
+            own_hello, secrets, judge, post, silence_ns, longest_backoff_s, lambda: next(count),
+            Complaints(_log),
         )
         self._lock = threading.Lock()
         self._links: Dict[Address, _Link] = {}
@@ -207,7 +212,7 @@ class _Link:
             self._waker.close()
 
     def _connection(self) -> bool:
-        """Dial, and carry the connection until it ends; return whether one was established."""
+        """Dial, and carry the connection until it ends; return whether it held for a while."""
         generation = self._settings.next_generation()
         sock: Optional[socket.socket] = None
         try:
@@ -215,12 +220,15 @@ class _Link:
             established = self._shake(sock, generation)
             self._nudged.clear()
         except (OSError, RaftctlError) as error:
-            self._down(0, dial.words(error))
+            # Refused or spoken to in another tongue: that does not end by itself.
+            level = logging.WARNING if isinstance(error, RaftctlError) else logging.INFO
+            self._down(0, dial.words(error), level)
             return False
         else:
             self._up(sock, established, generation)
+            since_s = self._since_s or 0.0
             self._down(generation, self._carry(sock))
-            return True
+            return time.monotonic() >= since_s + _STEADY_S
         finally:
             self.outbox.detach()
             self._since_s = None
@@ -238,17 +246,19 @@ class _Link:
         self.outbox.attach(lambda data: sock.send(data, socket.MSG_DONTWAIT), established.sealer)
         self._since_s = time.monotonic()
         self._problem = None
-        _log.info("connected to %s, instance %s", self._address, established.theirs.instance)
+        self._settings.complaints.good(
+            str(self._address), f"connected to {self._address}, instance {established.theirs.instance}",
+            even_first=True)
         self._settings.post(LinkUp(self._address, generation, established.theirs))
 
-    def _down(self, generation: int, reason: str) -> None:
+    def _down(self, generation: int, reason: str, level: int = logging.INFO) -> None:
         self.outbox.detach()
         self._since_s = None
         if self._ending:
             return
-        if reason != self._problem:
-            _log.info("no connection to %s: %s", self._address, reason)
         self._problem = reason
+        line = f"no connection to {self._address}: {reason}"
+        self._settings.complaints.bad(str(self._address), reason, line, level)
         self._settings.post(LinkDown(self._address, generation, reason))
 
     def _carry(self, sock: socket.socket) -> str:

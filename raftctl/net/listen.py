@@ -19,10 +19,11 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.net import binding
 from raftctl.net.auth import Established, Handshake, Judge, Refused, printable, read_refusal
+from raftctl.net.complaints import Complaints
 from raftctl.net.dial import HANDSHAKE_S
 from raftctl.net.frames import CLOSED, FRAME_LIMIT, NEED_DATA, Frame, FrameReader
 from raftctl.net.links import FrameIn
-from raftctl.net.serve import CAP, Complaints, Servers, name_of, places_of
+from raftctl.net.serve import CAP, Servers, name_of, places_of
 
 _RECEIVE_SIZE = 256 * 1024
 _SECOND_NS = 1_000_000_000
@@ -80,11 +81,11 @@ class PeerListener:
             threading.current_thread().name = f"in-{who.partition('//')[2]}"
             if hello.role == handshake.PEER:
                 self._accepted(hello)
-            self._read(sock, established)
+            self._read(sock, established, lambda: self._complaints.good(place[0], f"{who} is let in again"))
         except Refused as refusal:
-            self._complaints.warn("refused %s: %s", who, refusal)
+            self._complaints.bad(place[0], refusal.code, f"refused {who}: {refusal}")
         except PeerFault as fault:
-            self._complaints.warn("closed the connection of %s: %s", who, fault)
+            self._complaints.bad(place[0], str(fault), f"closed the connection of {who}: {fault}")
         except OSError as error:
             _log.debug("connection of %s ended: %s", who, error)
 
@@ -109,7 +110,9 @@ class PeerListener:
             raise
         return side.result
 
-    def _read(self, sock: socket.socket, established: Established) -> None:
+    def _read(self, sock: socket.socket, established: Established, praise: Callable[[], None]) -> None:
+        """Deliver what comes until the end; `praise` with the first frame: before it, it may still refuse us.
+        """
         # The kernel's own time-out: one system call a read, where Python's would poll first.
         sock.settimeout(None)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, self._silence)
@@ -117,6 +120,7 @@ class PeerListener:
         reader = FrameReader(FRAME_LIMIT, established.opener.open)
         deliver = self._deliver_guardian if hello.role == handshake.GUARDIAN else self._deliver_peer
         room = memoryview(bytearray(_RECEIVE_SIZE))
+        is_praised = False
         while True:
             try:
                 count = sock.recv_into(room)
@@ -131,6 +135,9 @@ class PeerListener:
                 if event is CLOSED:
                     return
                 deliver(hello, event)
+                if not is_praised:
+                    is_praised = True
+                    praise()
 
     def _deliver_peer(self, hello: Hello, frame: Frame) -> None:
         if frame.kind >= handshake.RAFT:

@@ -22,33 +22,10 @@ from raftctl.net import binding
 CAP = 256
 # Evicted connections end in a moment; until then they may exceed the cap by so many.
 _LEEWAY = 32
-_QUIET_S = 10.0
 
 _log = logging.getLogger(__name__)
 
 Serve = Callable[[socket.socket, Any], None]
-
-
-class Complaints:
-    """Log lines about strangers, who must not be able to fill the log: one in 10 s, the others counted."""
-
-    def __init__(self, log: logging.Logger) -> None:
-        self._log = log
-        self._lock = threading.Lock()
-        self._next_s = 0.0
-        self.held_back = 0
-
-    def warn(self, message: str, *details: Any) -> None:
-        now_s = time.monotonic()
-        with self._lock:
-            if now_s < self._next_s:
-                self.held_back += 1
-                return
-            self._next_s = now_s + _QUIET_S
-            held_back, self.held_back = self.held_back, 0
-        if held_back:
-            message += f" (and {held_back} like it before)"
-        self._log.warning(message, *details)
 
 
 class Room:

@@ -187,11 +187,14 @@ class Daemon:
                          "add a secretFile", self._node.command_port)
         node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._writer.start()
-        node_thread.start()
+        # The guardian hears what this node is, then that it is ready, then what changes: `start` is the first
+        # hook of this process, and is told of this process.
+        self._loop.begin()
         self._peers.start()
         self._commands.start()
         memory.settle()
         self._tell({"kind": tether.READY})
+        node_thread.start()
         word = self._wait_for(tether.STOP, tether.OUTGOING_DONE)
         if word == tether.STOP:
             self._stop_leading()

@@ -74,22 +74,26 @@ class Loop:
         self._turn, self._inbox = turn, inbox
         self._alarm = Alarm(lambda: inbox.post(Ring()))
         self._ended = False
+        self._wait_s = LONGEST_WAIT_S
 
     def end(self) -> None:
         self._ended = True
         self._inbox.post(Ring())
 
+    def begin(self) -> None:
+        """The first turn, before the thread of `run`: from it on the node shows what it is."""
+        self._wait_s = self._finish()
+
     def run(self) -> None:
         turn = self._turn
-        wait_s = self._finish()
         while not self._ended:
-            for item in self._inbox.take(wait_s):
+            for item in self._inbox.take(self._wait_s):
                 try:
                     _STEPS[type(item)](turn, clock.now(), item)
                 except PeerFault as fault:
                     # The sender is to blame; what it said has changed nothing (P8).
                     _log.warning("%s; its message is ignored", fault)
-            wait_s = self._finish()
+            self._wait_s = self._finish()
         self._alarm.close()
 
     def _finish(self) -> float:

@@ -72,7 +72,8 @@ class Status:
         role = "none" if member is None else "voter" if member.voter else "learner"
         lease_ns = now.left_within(view.lease_end) if state == "LEADER" else 0
         return {
-            "state": state, "reason": shown.waiting_for or shown.reason, "address": self._identity.address,
+            "state": state, "reason": shown.waiting_for or shown.reason,
+            "joinProblem": shown.join_refusal or None, "address": self._identity.address,
             "name": self._node.name, "leader": shown.leader_address, "term": view.term, "role": role,
             "commitIndex": view.commit_index, "lastApplied": shown.applied, "leaseMs": lease_ns // _MS,
             "since": clock.wall_text(self._since), "clusterId": shown.cluster_id,

@@ -156,6 +156,25 @@ def test_3_12_join_from_a_node_without_a_list_returns_when_it_votes(tmp_path):
         assert lone.state() == "FOLLOWER"
 
 
+def test_join_says_what_the_leader_says_and_ends_with_1_where_it_is_refused_for_good(tmp_path):
+    with Cluster(tmp_path, 7) as cluster:
+        leader = cluster.start().leader()
+        follower = next(host for host in cluster.hosts if host is not leader)
+        eighth = Host(str(tmp_path), free_ports(1)[0], dict(Cluster.SETTINGS))
+        cluster.hosts.append(eighth)
+        eighth.start()
+        wait_for(lambda: eighth.state() == "LEADER", "a cluster of one")
+        joined = raftctl("-c", eighth.config, "join", follower.address)
+        why = "the cluster has 7 members, the most that it may have"
+        assert joined.returncode == 1, joined.stderr
+        assert joined.stderr.decode() == f"raftctl: {follower.address}: {why}; the node goes on asking\n"
+        told = eighth.request("state")
+        assert (told["state"], told["joinProblem"]) == ("UNINITIALIZED", why)
+        assert told["reason"] == (f"waiting for {follower.address} to admit this node: {leader.address} does "
+                                  f"not admit it: {why}")
+        assert why.encode() in raftctl("-c", eighth.config, "status").stdout
+
+
 def test_bootstrap_founds_without_the_missing_node(tmp_path):
     with Cluster(tmp_path, 3) as cluster:
         for host in cluster.hosts[:2]:

@@ -67,9 +67,22 @@ def test_being_a_voter_of_the_former_cluster_is_not_joined(ask):
     assert said.startswith("raftctl: no voter of the cluster of tcp://h2:8089 after 0.2 s: ")
 
 
+def test_what_may_end_by_waiting_is_said_once_and_waited_for(ask, monkeypatch):
+    monkeypatch.setattr(members, "_PATIENCE_S", 0.0)
+    waiting = dict(ASKING, reason="waiting for tcp://h2:8089: not silent yet", joinProblem=None)
+    status, _, said = ask(joining(waiting, waiting, waiting, LEARNER, JOINED), "join", TARGET)
+    assert status == 0
+    assert said.count("raftctl: waiting for tcp://h2:8089: not silent yet ...\n") == 1
+    status, _, said = ask(joining(waiting), "join", TARGET, "--timeout", "0.2")
+    assert status == 5
+    assert said.endswith("after 0.2 s: waiting for tcp://h2:8089: not silent yet; it goes on trying, "
+                         "see: raftctl status\n")
+
+
 def test_a_definite_refusal_ends_join_at_once(ask):
     status, _, said = ask(joining(dict(ASKING, joinProblem="removed from the cluster")), "join", TARGET)
-    assert (status, said) == (1, "raftctl: tcp://h2:8089: removed from the cluster\n")
+    assert (status, said) == (
+        1, "raftctl: tcp://h2:8089: removed from the cluster; the node goes on asking\n")
     status, _, said = ask(
         joining(
             ALONE, join={"code": "refused", "message": "the store holds 3 keys", "hint": "--discard-data"}

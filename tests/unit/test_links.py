@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import struct
 import threading
+import time
 
 import pytest
 from net_world import DEADLINE_S, OTHER, SECRET, Acceptor, Incoming, Posts, admit, await_true, hello, read_all
@@ -115,6 +117,32 @@ def test_p8_another_secret_is_told_on_both_sides(own, theirs, code):
             peer.welcome()
         assert caught.value.code == code
         assert posts.wait_kind(LinkDown).reason == "the secret differs, or only one side has one"
+
+
+def test_what_does_not_change_is_said_once(caplog):
+    with caplog.at_level(logging.INFO), Acceptor() as peer, dialling(peer.address) as (links, posts):
+        for _ in range(4):
+            with pytest.raises(Refused):
+                peer.welcome(lambda own, theirs: Refusal("cluster", "other cluster"))
+        posts.wait_kind(LinkDown, 4)
+        sock = peer.welcome()[0]
+        posts.wait_kind(LinkUp)
+        sock.close()
+        posts.wait_kind(LinkDown, 5)
+    said = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert said == [("WARNING", f"no connection to {peer.address}: other cluster"),
+                    ("INFO", f"connected to {peer.address}, instance i-h2 (3 lines were left out before)"),
+                    ("INFO", f"no connection to {peer.address}: connection closed")]
+
+
+def test_a_connection_that_is_let_in_and_thrown_out_does_not_spin():
+    # Found by reading: each one that was established began the back-off anew, at 50 ms.
+    with Acceptor() as peer, dialling(peer.address, backoff_s=3600) as (links, posts):
+        began_s = time.monotonic()
+        for _ in range(4):
+            peer.welcome()[0].close()
+        posts.wait_kind(LinkDown, 4)
+        assert time.monotonic() - began_s >= 0.05 + 0.1 + 0.2
 
 
 def test_a_refusal_by_either_side_is_the_reason_of_the_dial():

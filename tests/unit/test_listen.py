@@ -314,6 +314,23 @@ def test_complaints_about_strangers_do_not_fill_the_log(caplog):
     assert len([record for record in caplog.records if "frame of" in record.getMessage()]) == 1
 
 
+def test_a_peer_with_another_secret_is_said_once_and_said_again_when_it_ends(caplog):
+    with caplog.at_level(logging.INFO), listening((SECRET,)) as (listener, posts):
+        for _ in range(5):
+            with pytest.raises(Refused):
+                dial(listener.port, hello("h1"), (OTHER,))
+        await_true(lambda: listener._complaints.held_back == 4)
+        sock, established = dial(listener.port, hello("h1"), (SECRET,))
+        sock.sendall(established.sealer.seal(RAFT, b"a"))
+        posts.wait_kind(FrameIn)
+        await_true(lambda: "is let in again" in caplog.text)
+        sock.close()
+    said = [record.getMessage() for record in caplog.records if record.name == "raftctl.net.listen"]
+    assert said[1:] == ["tcp://h1:8089 is let in again (4 lines were left out before)"]
+    assert said[0].startswith("refused 127.0.0.1:")
+    assert said[0].endswith(": the secret of tcp://h1:8089 differs from this node's")
+
+
 def test_closing_is_prompt_with_connections_open_and_with_none(monkeypatch):
     with listening() as (listener, _):
         silent = connect(listener.port)

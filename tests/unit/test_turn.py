@@ -7,6 +7,9 @@ import itertools
 import pytest
 from turn_world import World
 
+from raftctl.cluster.asking import Reply, encode_reply, join_body
+from raftctl.cluster.handshake import JOIN, JOIN_REPLY
+from raftctl.cluster.joining import ASKING_LIMIT
 from raftctl.cluster.serving import PROPOSE, READ
 from raftctl.store import commands
 
@@ -101,6 +104,10 @@ def test_p7_a_wiped_member_is_readmitted_after_the_old_instance_was_silent():
     victim.finish()
     world.run(5000)
     assert victim.state == "UNINITIALIZED"
+    leader = world.leaders()[0].address
+    assert f"{leader} does not admit it yet: the member that it replaces" in victim.shown.waiting_for
+    assert "was heard less than 10 s ago" in victim.shown.waiting_for
+    assert victim.shown.join_refusal == ""
     world.run(8000)
     assert victim.state == "FOLLOWER"
     assert len(world.leaders()[0].shown.view.configuration.members) == 3
@@ -132,6 +139,61 @@ def test_a_cluster_of_one_grows_to_seven_one_by_one_and_keeps_its_leader():
         assert world.leaders() == [first]
         assert len(first.shown.view.configuration.voters) == port
     assert {node.state for node in world.nodes.values() if node is not first} == {"FOLLOWER"}
-    world.add(8, join=2)
+    eighth = world.add(8, join=2)
     world.run(1500)
     assert len(first.shown.view.configuration.members) == 7
+    assert eighth.shown.join_refusal == "the cluster has 7 members, the most that it may have"
+    assert eighth.shown.waiting_for == ("waiting for tcp://h:2 to admit this node: tcp://h:1 does not admit "
+                                        "it: the cluster has 7 members, the most that it may have")
+
+
+def test_an_answer_that_is_not_repeated_holds_no_more():
+    world = three()
+    leader = world.leaders()[0]
+    asked, other = [node for node in world.nodes.values() if node is not leader]
+    joiner = world.add(4, join=int(asked.address[-1]))
+    hello = leader.hello(joiner.address)
+    leader.kill()
+    other.kill()
+    world.run(10)
+    joiner.turn.frame(world.instant, hello, JOIN_REPLY, encode_reply(Reply(joiner.instance, "no room", True)))
+    joiner.finish()
+    assert joiner.shown.join_refusal == "no room"
+    world.run(4000)
+    assert joiner.shown.join_refusal == ""
+
+
+@pytest.mark.parametrize("reply", [
+    Reply("another instance", "no room", True), Reply("i0-h:4", "no room", False)])
+def test_no_refusal_is_what_is_said_of_another_or_may_pass(reply):
+    world = three()
+    leader = world.leaders()[0]
+    joiner = world.add(4, join=int(leader.address[-1]))
+    world.run(1)
+    joiner.turn.frame(world.instant, leader.hello(joiner.address), JOIN_REPLY, encode_reply(reply))
+    assert joiner.turn.shown(joiner.turn.core.view()).join_refusal == ""
+
+
+def test_an_asker_that_no_member_can_reach_is_told_so():
+    world = three()
+    joiner = world.add(4, join=1)
+    world.unreachable.add(joiner.address)
+    world.run(5000)
+    assert joiner.state == "UNINITIALIZED"
+    assert "no member has connected to tcp://h:4 yet" in joiner.shown.waiting_for
+
+
+def test_one_that_asks_no_more_keeps_nobody_out_and_is_dialled_no_more():
+    # Found by reading: its place among those that ask was free only when the leader changed.
+    world = three()
+    leader = world.leaders()[0]
+    for port in range(100, 100 + ASKING_LIMIT):
+        leader.turn.frame(world.instant, leader.hello(), JOIN, join_body(f"tcp://h:{port}", "gone"))
+    leader.finish()
+    assert len(leader.targets) == 2 + ASKING_LIMIT
+    joiner = world.add(4, join=int(leader.address[-1]))
+    world.run(5000)
+    assert joiner.state == "UNINITIALIZED"
+    world.run(7000)
+    assert joiner.state == "FOLLOWER"
+    assert len(leader.targets) == 3

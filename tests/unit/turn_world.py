@@ -113,6 +113,7 @@ class World:
     def __init__(self) -> None:
         self.now_ms, self.generation, self._count = 1000, 0, 0
         self.nodes: Dict[str, Node] = {}
+        self.unreachable: set = set()      # addresses to which nobody can connect
         self.queue: List[Tuple[int, Node, int, str, Any]] = []
 
     @property
@@ -140,7 +141,7 @@ class World:
         for node in self.nodes.values():
             for target in node.targets if node.alive else ():
                 other = self.nodes.get(target)
-                if target in node.up or other is None or not other.alive:
+                if target in node.up or other is None or not other.alive or target in self.unreachable:
                     continue
                 theirs, ours = other.hello(), node.hello(target)
                 if handshake.judge(ours, theirs, lambda instance: None):
@@ -150,6 +151,8 @@ class World:
                 node.links[target] = node.hello(target)._replace(generation=self.generation)
                 node.turn.link_up(self.instant, parse(target), self.generation, theirs)
                 node.finish()
+                other.turn.heard(self.instant, node.links[target])
+                other.finish()
 
     def run(self, span_ms: int) -> None:
         for _ in range(span_ms):
