@@ -17,6 +17,7 @@ from raftctl.raft.log import Log
 from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Write
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
+from raftctl.raft.repeats import Repeats
 from raftctl.raft.rounds import Rounds
 
 NEVER = Instant(0, 0)
@@ -95,6 +96,7 @@ class State:
 
         self.messages: List[Tuple[Instance, Message]] = []
         self.decisions: List[Decision] = []
+        self.repeats = Repeats()
         self.accepted: List[Accepted] = []
         self.refused: List[Refusal] = []
         self.confirmed_reads: List[Tuple[int, int]] = []
