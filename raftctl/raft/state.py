@@ -12,7 +12,7 @@ from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import NOBODY, Configuration
-from raftctl.raft.inputs import FOLLOWER, Accepted, Decision, Refusal, Restored, Timing
+from raftctl.raft.inputs import FOLLOWER, LEADER, Accepted, Decision, Refusal, Restored, Timing
 from raftctl.raft.log import Log
 from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Write
 from raftctl.raft.progress import Progress
@@ -241,6 +241,8 @@ class State:
         self.leader = leader
 
     def _leave_role(self, now: Instant) -> None:
+        if self.role == LEADER:
+            self.heard_since = now      # until now there was a leader: this node
         self.role = FOLLOWER
         self.ballots = {}
         self.lease_end = NEVER
