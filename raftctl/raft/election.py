@@ -65,7 +65,7 @@ def receive_pre_vote(state: State, now: Instant, peer: Instance, message: PreVot
     if state.repeats.is_due(now, ("pre-vote", peer), (kind, message)):
         state.decide(reason, f"{'grants' if granted else 'refuses'} pre-vote of {state.name(peer)}")
     term = message.term if granted else state.term
-    state.send_now(peer, PreVoteReply(term, granted, now.until(state.vow.end)))
+    state.send_now(peer, PreVoteReply(term, granted, state.vow_left(now)))
 
 
 def _judge(state: State, now: Instant, message: PreVote) -> Tuple[str, str]:

@@ -214,6 +214,11 @@ class State:
         """Does P2 forbid this node a vote now: by a vow, or as the holder of the lease?"""
         return not now.reached(self.vow.end) or self.holds_lease(now)
 
+    def vow_left(self, now: Instant) -> int:
+        """Return the ns for which P2 forbids this node a vote, as far as it knows now (`is_vowed`)."""
+        lease_left = now.left_within(self.lease_end) if self.holds_lease(now) else 0
+        return max(now.until(self.vow.end), lease_left)
+
     def holds_lease(self, now: Instant) -> bool:
         return self.lease_end != NEVER and now.within(self.lease_end)
 
