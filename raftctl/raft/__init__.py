@@ -12,7 +12,7 @@ The loop around it (`cluster/turn.py` on ports, `node/loop.py` on threads):
 Words: a member is an *instance*; `Position(term, index)` is a place in a log; *lease*, *vow* and *round* are
 P2's. Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides),
 `leadership`, `lease`, `reads` and `rounds` (ReadIndex), `membership`, `release`; `log`, `progress`, `state`
-hold what they share.
+hold what they share, `repeats` keeps a lasting state of things from filling the log.
 
 Where we differ from the paper, and why it is safe:
 

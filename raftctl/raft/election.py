@@ -6,12 +6,16 @@ cut off does not depose a living leader when it comes back.
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from raftctl.base.instants import Instant
 from raftctl.raft import leadership
 from raftctl.raft.configuration import is_quorum
 from raftctl.raft.inputs import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE
 from raftctl.raft.messages import Instance, PreVote, PreVoteReply, Vote, VoteReply
 from raftctl.raft.state import MS, State
+
+_AS_NEW = "as new"     # the one answer to a pre-vote that grants it
 
 
 def election_alarm(state: State, now: Instant) -> None:
@@ -34,17 +38,21 @@ def may_campaign(state: State, now: Instant) -> bool:
 
 def begin_pre_vote(state: State, now: Instant) -> None:
     """Ask all voters whether they would vote for this node (dissertation §9.6)."""
+    others = [peer for peer in state.configuration.voters if peer != state.own]
     leader, heard_ms = state.name(state.leader), now.since(state.heard_since) // MS
+    cause = (f"heard no leader for {heard_ms} ms" if leader == "nobody"
+             else f"{leader} silent for {heard_ms} ms")
+    refusing = " ".join(state.name(peer) for peer in others if state.ballots.get(peer) is False)
+    if refusing:
+        cause += f", refused by {refusing}"
     # A pre-candidate that still named a leader would refuse its peers for it (pitfall 1.5).
     state.become_follower(now, state.term, None)
     state.role = PRE_CANDIDATE
     state.ballots = {state.own: True}
     _set_retry(state, now)
-    others = [peer for peer in state.configuration.voters if peer != state.own]
     asked = " ".join(state.name(peer) for peer in others)
-    state.decide(f"heard no leader for {heard_ms} ms" if leader == "nobody"
-                 else f"{leader} silent for {heard_ms} ms",
-                 f"pre-candidate, asks {asked or 'nobody'} for term {state.term + 1}")
+    if state.repeats.is_due(now, "candidacy", (state.term, asked, refusing)):
+        state.decide(cause, f"pre-candidate, asks {asked or 'nobody'} for term {state.term + 1}")
     for peer in others:
         state.send_now(peer, PreVote(state.term + 1, state.log.last))
     _count_pre_votes(state, now)
@@ -52,22 +60,25 @@ def begin_pre_vote(state: State, now: Instant) -> None:
 
 def receive_pre_vote(state: State, now: Instant, peer: Instance, message: PreVote) -> None:
     """Answer whether this node would vote for `peer`; grants mirror the request's term (pitfall 1.5)."""
-    reason, granted = _judge(state, now, message)
-    state.decide(reason, f"{'grants' if granted else 'refuses'} pre-vote of {state.name(peer)}")
+    kind, reason = _judge(state, now, message)
+    granted = kind == _AS_NEW
+    if state.repeats.is_due(now, ("pre-vote", peer), (kind, message)):
+        state.decide(reason, f"{'grants' if granted else 'refuses'} pre-vote of {state.name(peer)}")
     term = message.term if granted else state.term
-    state.send_now(peer, PreVoteReply(term, granted, now.until(state.vow.end)))
+    state.send_now(peer, PreVoteReply(term, granted, state.vow_left(now)))
 
 
-def _judge(state: State, now: Instant, message: PreVote) -> tuple:
+def _judge(state: State, now: Instant, message: PreVote) -> Tuple[str, str]:
+    """Return the kind of answer, and its reason for people with numbers that differ each time."""
     if message.term <= state.term:
-        return f"is in term {state.term} already", False
+        return "term", f"is in term {state.term} already"
     if state.holds_lease(now):
-        return f"holds the lease for {now.left_within(state.lease_end) // MS} ms", False
+        return "lease", f"holds the lease for {now.left_within(state.lease_end) // MS} ms"
     if state.is_vowed(now):
-        return f"vow to {state.name(state.vow.to)} for {now.until(state.vow.end) // MS} ms", False
+        return "vow", f"vow to {state.name(state.vow.to)} for {now.until(state.vow.end) // MS} ms"
     if message.last < state.log.last:
-        return f"log {message.last} is older than {state.log.last}", False
-    return f"log {message.last} is as new", True
+        return "log", f"log {message.last} is older than {state.log.last}"
+    return _AS_NEW, f"log {message.last} is as new"
 
 
 def receive_pre_vote_reply(state: State, now: Instant, peer: Instance, message: PreVoteReply) -> None:

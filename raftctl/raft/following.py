@@ -39,6 +39,7 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
 def _follow(state: State, now: Instant, peer: Instance, message: Append) -> None:
     if message.term > state.term or state.leader != peer or state.role != FOLLOWER:
         state.decide(f"append of {state.name(peer)} in term {message.term}", f"follows {state.name(peer)}")
+        state.repeats.forget()
     state.become_follower(now, message.term, peer)
     state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))
     # On disk before the first ack under it: a restart begins with a vow as long as this may be (start vow).

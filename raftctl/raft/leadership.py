@@ -20,6 +20,7 @@ def begin(state: State, now: Instant, votes: int) -> None:
     state.role, state.leader, state.ballots = LEADER, state.own, {}
     state.rounds, state.reads, state.progress = Rounds(), Reads(), {}
     state.lease_end = state.heard_since = now
+    state.repeats.forget()
     state.term_start = state.log.last_index + 1
     waiting = state.log.between(state.handed_out, state.log.last_index)
     state.uncommitted_bytes = sum(len(entry.body) for entry in waiting)

@@ -1,4 +1,19 @@
-"""Single-server membership changes (dissertation §4.1), effective when appended, one at a time."""
+"""Single-server membership changes (dissertation §4.1), effective when appended, one at a time.
+
+No change takes the vote from a server that will hold the entry before it is committed: the leader does not
+remove itself (it hands over, its successor removes it: design §6), and a voter is removed, not made a learner
+(removed and then added it is one). A removed server gets no entry from its removal on (`add_progress`), and a
+later change that adds it again waits for the commit of this one. So, invariant: *who is no voter in its own
+newest configuration, but was one before it, holds that entry committed.*
+
+Why: candidates and votes go by the newest configuration in a log. Were the entry uncommitted, its holder
+could have the only newest log and not campaign, while all others lack the entry, need its vote, and are
+refused for their older logs: stuck for ever with every voter up. With the invariant the newest log among the
+voters of the last committed configuration is always that of a voter by its own configuration too, whose
+quorum is among them. Dissertation §4.2.2 lets a server campaign outside its own configuration instead, and
+then lead without counting itself and step down at the commit; that needs a second answer to "who may
+campaign" that depends on a commit index which restarts forget.
+"""
 
 from __future__ import annotations
 
@@ -43,4 +58,6 @@ def _refusal(state: State, wanted: Configuration) -> Optional[str]:
     changed = gone + [voter for voter in after if voter not in before]
     if not after or len(changed) > 1 or wanted.cluster_id != state.configuration.cluster_id:
         return "refused"
+    if state.own not in after or any(wanted.find(voter) for voter in gone):
+        return "refused"          # its holder would lose the vote by an entry that may never be committed
     return None

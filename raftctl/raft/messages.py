@@ -73,7 +73,10 @@ class PreVote(NamedTuple):
 
 
 class PreVoteReply(NamedTuple):
-    """`term`: the request's on a grant (pitfall 1.5), else the voter's. `vow_left`: rest of its vow, ns."""
+    """`term`: the request's on a grant (pitfall 1.5), else the voter's.
+
+    `vow_left`: the rest of its vow, or as leader of its lease, in ns.
+    """
 
     term: int
     granted: bool

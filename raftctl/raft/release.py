@@ -26,6 +26,7 @@ def receive_release(state: State, now: Instant, message: Release) -> None:
         state.decide(f"{name} released term {message.term}", "goes on")
         return
     state.leader, state.owed = None, None
+    state.repeats.forget()
     rank = _rank(state, message.instance)
     wait = rank * 10 * MS + int(state.random() * 2 * MS)
     state.hurry_end = now.plus(state.timing.election_min)

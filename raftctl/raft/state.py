@@ -12,11 +12,12 @@ from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import NOBODY, Configuration
-from raftctl.raft.inputs import FOLLOWER, Accepted, Decision, Refusal, Restored, Timing
+from raftctl.raft.inputs import FOLLOWER, LEADER, Accepted, Decision, Refusal, Restored, Timing
 from raftctl.raft.log import Log
 from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Write
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
+from raftctl.raft.repeats import Repeats
 from raftctl.raft.rounds import Rounds
 
 NEVER = Instant(0, 0)
@@ -95,6 +96,7 @@ class State:
 
         self.messages: List[Tuple[Instance, Message]] = []
         self.decisions: List[Decision] = []
+        self.repeats = Repeats()
         self.accepted: List[Accepted] = []
         self.refused: List[Refusal] = []
         self.confirmed_reads: List[Tuple[int, int]] = []
@@ -212,6 +214,11 @@ class State:
         """Does P2 forbid this node a vote now: by a vow, or as the holder of the lease?"""
         return not now.reached(self.vow.end) or self.holds_lease(now)
 
+    def vow_left(self, now: Instant) -> int:
+        """Return the ns for which P2 forbids this node a vote, as far as it knows now (`is_vowed`)."""
+        lease_left = now.left_within(self.lease_end) if self.holds_lease(now) else 0
+        return max(now.until(self.vow.end), lease_left)
+
     def holds_lease(self, now: Instant) -> bool:
         return self.lease_end != NEVER and now.within(self.lease_end)
 
@@ -239,6 +246,8 @@ class State:
         self.leader = leader
 
     def _leave_role(self, now: Instant) -> None:
+        if self.role == LEADER:
+            self.heard_since = now      # until now there was a leader: this node
         self.role = FOLLOWER
         self.ballots = {}
         self.lease_end = NEVER

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
-from raftctl.raft.configuration import quorum_size
+from raftctl.raft.configuration import decode, quorum_size
 from raftctl.raft.inputs import LEADER, View
-from raftctl.raft.messages import AppendReply, Entry, Message, Position, Vote, VoteReply
+from raftctl.raft.messages import CONFIGURATION, AppendReply, Entry, Message, Position, Vote, VoteReply
 
 if TYPE_CHECKING:
     from scenario.node import Node
@@ -99,6 +99,7 @@ class Invariants:
         if view.role == LEADER:
             self._leading(node, view.term, log)
         self._commit(node, view, log)
+        self._vote_taken(node, view, log)
         leased = [other.name for other in self._world.nodes.values() if other.is_leased]
         self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
 
@@ -136,6 +137,15 @@ class Invariants:
         self._require(len(held) >= quorum_size(voters), "committed without a quorum of disks", node,
                       f"{index} held by {' '.join(held)}")
         self._committed = log[:index]
+
+    def _vote_taken(self, node: "Node", view: View, log: List[Entry]) -> None:
+        """Who holds the entry that took its vote holds it committed, else all may stick (`membership.py`)."""
+        if view.configuration.is_voter(node.name):
+            return
+        changes = [entry for entry in log if entry.kind == CONFIGURATION][-2:]
+        if len(changes) == 2 and decode(changes[0].body).is_voter(node.name):
+            self._require(changes[1] in self._committed, "lost its vote by an uncommitted entry", node,
+                          changes[1].position)
 
 
 def log_of(node: "Node") -> List[Entry]:

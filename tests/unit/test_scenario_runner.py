@@ -16,7 +16,7 @@ from scenario.parse import BadScript, Command, compose, parse
 from scenario.runner import difference, rewrite, run_text
 
 from raftctl.base.instants import Instant
-from raftctl.raft import lease, replication
+from raftctl.raft import lease, membership, replication
 from raftctl.raft.core import Core
 from raftctl.raft.messages import COMMAND, Entry, HardState, Write
 from raftctl.raft.state import State
@@ -235,6 +235,12 @@ def test_p1_a_log_that_changes_behind_the_commit_is_found(monkeypatch):
     check = Invariants._commit
     monkeypatch.setattr(Invariants, "_commit", forget)
     broken(THREE + "run to 5\n", "State Machine Safety|Leader Completeness")
+
+
+def test_p1_a_vote_taken_by_an_uncommitted_entry_is_found(monkeypatch):
+    monkeypatch.setattr(membership, "_refusal", lambda state, wanted: None)
+    broken(THREE + "run to 10\ncut n1 from n2 n3\nremove n1\n",
+           "at 10.000 ms, n1: lost its vote by an unc.* 2:3")
 
 
 def test_a_setting_whose_leader_never_leases_is_told(monkeypatch):
