@@ -174,7 +174,7 @@ def test_status_without_a_cluster_says_what_is_waited_for_and_what_to_try():
     )
     assert lines == [
         "tcp://h1:8089 is UNINITIALIZED, term 0",
-        "no leader known, 0 members",
+        "in no cluster yet",
         "problem: waiting for tcp://h3:8089, 2 of 3",
         "try: raftctl bootstrap",
     ]
