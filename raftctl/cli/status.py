@@ -36,7 +36,7 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     below = _labelled(
         ("problem", problem),
         ("try", answer.get("hint")),
-        ("last decision", None if decision == state.get("reason") else decision),
+        ("last decision", decision if members and decision != state.get("reason") else None),
     )
     return lines + ["", *below] if members and below else lines + below
 

@@ -69,7 +69,8 @@ class Status:
     def check_initialized(self) -> None:
         if not self._shown.view.configuration.members:
             raise CommandError("not_initialized",
-                               f"this node is in no cluster yet: {self._shown.waiting_for}")
+                               f"this node is in no cluster yet: {self._shown.waiting_for}",
+                               hint="raftctl status says what to try")
 
     def state(self, *, unconfirmed: bool = False) -> Dict[str, Any]:
         """Return what `state --json` prints, "state" first. `unconfirmed`: a LEADER whom nobody answered."""
@@ -108,6 +109,7 @@ class Status:
     def cluster(self, state: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return what `status --json` prints: the state, a row a member, and what is wrong if anything."""
         rows = self._call(lambda turn, now: turn.members(now), timeout_s)
+        rows.sort(key=lambda row: parse(row["address"]))
         links = self._links()
         self._complete(rows, links)
         waiting = outlook.unreached(links) if not rows else []

@@ -96,6 +96,11 @@ def test_a_follower_says_when_it_heard_the_others_and_what_is_wrong_with_a_dead_
     assert answer["hint"].startswith("start raftctl")
 
 
+def test_the_rows_are_in_the_order_of_the_addresses(world):
+    rows = Seen(roles(world)[1]).look()["members"]
+    assert [row["address"] for row in rows] == ["tcp://h:1", "tcp://h:2", "tcp://h:3"]
+
+
 def test_a_follower_owes_a_follower_no_words_so_long_silence_is_no_problem(world):
     leader, follower, other = roles(world)
     seen = Seen(follower)
