@@ -105,7 +105,8 @@ COMMANDS: Dict[str, Command] = {
                    help="with --local: a script for an event (leader, follower, start, stop)"))),
     "state": Command("state", "run", "print what this node is: LEADER on one node, never on two",
         "Prints { \"state\": \"LEADER\" }, or FOLLOWER, CANDIDATE, LEARNER, UNINITIALIZED. --is prints "
-        "nothing: exit status 0 yes, 1 no, 3 no daemon answers.",
+        "none of it: exit status 0 yes, 1 no, both without a word; 3 no daemon answers, with a line on "
+        "standard error.",
         (_argument("host", metavar="HOST", nargs="?",
                    help="ask the command port of this host instead; needs no configuration"),
          _argument("port", metavar="PORT", nargs="?", type=port),
