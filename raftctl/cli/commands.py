@@ -150,7 +150,8 @@ COMMANDS: Dict[str, Command] = {
          _argument("--compile", action="store_true",
                    help="add byte code for this version of Python: starts faster"))),
     "svcinstall": Command("service", "install", "install the systemd service of the configuration",
-        "Writes the unit, enables it and says what to run next. Needs root.",
+        "Writes the unit, enables it and says what to run next. Needs root. --dry-run prints the unit, and "
+        "on standard error its place and the steps.",
         (DRY_RUN, _argument("--now", action="store_true", help="start it at once"),
          _argument("--force", action="store_true", help="overwrite a unit that raftctl did not write"))),
     "svcuninstall": Command("service", "uninstall", "stop and remove the systemd service",
