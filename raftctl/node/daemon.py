@@ -187,9 +187,6 @@ class Daemon:
     def run(self) -> int:
         """Start all threads, say READY, and go on until the guardian says stop or is gone."""
         self._tell(self._locked)
-        if not self._node.secrets and self._node.command_port:
-            _log.warning("no secret: every local user may change the cluster through port %d; "
-                         "add a secretFile", self._node.command_port)
         node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._writer.start()
         node_thread.start()
