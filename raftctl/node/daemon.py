@@ -27,6 +27,7 @@ from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity
 from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
+from raftctl.config.nodes import refuse_join
 from raftctl.config.places import command_socket
 from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
@@ -299,8 +300,7 @@ class Daemon:
 def _parse_target(text: str, own: str) -> Any:
     try:
         target = parse(text)
+        refuse_join(target, parse(own), has_list=False, name="join")
     except errors.UsageError as error:
-        raise CommandError("bad_request", str(error)) from error
-    if str(target) == own:
-        raise CommandError("bad_request", f"{text} is this node itself; name another member")
+        raise CommandError("bad_request", str(error), hint="nothing was changed") from error
     return target

@@ -7,6 +7,7 @@ import pytest
 from raftctl.cluster.serving import Answer
 from raftctl.net.access import Caller
 from raftctl.net.error_codes import CODES, CommandError
+from raftctl.node.daemon import _parse_target
 from raftctl.node.requests import _MESSAGES, Requests
 
 ROOT = Caller(True, "root@h1", "unix")
@@ -72,3 +73,15 @@ def test_a_founding_that_has_begun_is_not_said_to_have_changed_nothing():
     error = Node().refusal({"action": "bootstrap", "timeoutMs": 1})
     assert (error.code, error.exit_status) == ("unknown_outcome", 5)
     assert "nothing was changed" not in f"{error}; {error.hint}"
+
+
+@pytest.mark.parametrize(("target", "said"), [
+    ("h9", "is no address"),
+    ("tcp://127.0.0.1:8089", "is this node itself"),
+    ("tcp://h9:8089", 'join with "address" names tcp://127.0.0.1:8089 beside tcp://h9:8089'),
+])
+def test_p9_a_running_node_is_told_to_join_only_what_its_file_might_name(target, said):
+    with pytest.raises(CommandError, match=said) as refused:
+        _parse_target(target, "tcp://127.0.0.1:8089")
+    assert refused.value.exit_status == 2
+    assert str(_parse_target("tcp://LOCALHOST:8090", "tcp://127.0.0.1:8089")) == "tcp://localhost:8090"
