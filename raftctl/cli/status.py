@@ -38,6 +38,7 @@ def describe(answer: Dict[str, Any]) -> List[str]:
         ("try", answer.get("hint")),
         ("last decision", decision if members and decision != state.get("reason") else None),
     )
+    below += _dropped(answer.get("framesDropped"), members)
     return lines + ["", *below] if members and below else lines + below
 
 
@@ -105,6 +106,15 @@ def _age(span_ms: int) -> str:
 def _table(rows: List[tuple]) -> List[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _dropped(unread: Optional[int], members: List[Dict[str, Any]]) -> List[str]:
+    """Return a line for what bounded queues had to drop since the node started; none where they kept all."""
+    unsent = sum(member.get("framesDropped") or 0 for member in members)
+    if not unread and not unsent:
+        return []
+    return [f"dropped: {unread or 0} messages of peers unread, {unsent} to them unsent, "
+            "since the node started"]
 
 
 def _labelled(*pairs: tuple) -> List[str]:

@@ -120,6 +120,7 @@ class Status:
             "tolerates": max(found.reachable - found.needed, 0),
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
+            "framesDropped": self._inbox.dropped,
         }
 
     def _complete(self, rows: List[Row], links: Dict[Address, LinkStatus]) -> None:
@@ -132,6 +133,7 @@ class Status:
             row["name"] = f"{address.host}:{address.port}" if hosts.count(address.host) > 1 else address.host
             row["lastContactMs"] = self._contact_ms(row, link, now)
             row["problem"] = outlook.member_problem(row, link, silent_after_ms)
+            row["framesDropped"] = link.dropped if link is not None else 0
 
     def _contact_ms(self, row: Row, link: Optional[LinkStatus], now: Instant) -> Optional[int]:
         """Return how long ago the member was heard: by an acknowledgement, any message, or a handshake."""

@@ -158,6 +158,14 @@ def test_status_has_a_row_for_every_member(ask):
     ]
 
 
+def test_status_says_what_was_dropped_if_anything_was(ask):
+    members = [dict(member, framesDropped=2) for member in MEMBERS]
+    shown = ask(FakeDaemon(status=dict(STATUS, framesDropped=5, members=members)), "status")[1]
+    assert shown.splitlines()[-1] == (
+        "dropped: 5 messages of peers unread, 6 to them unsent, since the node started"
+    )
+
+
 def test_status_json_is_the_whole_answer(ask):
     status, shown, _ = ask(FakeDaemon(status=STATUS), "status", "--json")
     assert (status, json.loads(shown)) == (0, STATUS)

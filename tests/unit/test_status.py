@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 from turn_world import World
@@ -21,7 +23,7 @@ class NodeThread:
     """In place of the inbox and its thread: what is posted is done at once."""
 
     def __init__(self, node):
-        self.node = node
+        self.node, self.dropped = node, 0
 
     def post(self, call):
         call.run(self.node.turn, self.node.world.instant)
@@ -38,8 +40,8 @@ class Seen:
 
     def __init__(self, node):
         self.node, self.contacts, self.problems = node, Contacts(), {}
-        self.status = Status(Settings, node.turn.identity, NodeThread(node), node.shown, self.links,
-                             self.contacts)
+        self.inbox = NodeThread(node)
+        self.status = Status(Settings, node.turn.identity, self.inbox, node.shown, self.links, self.contacts)
 
     def links(self):
         return {parse(target): self.link(target) for target in self.node.targets}
@@ -94,6 +96,24 @@ def test_a_follower_says_when_it_heard_the_others_and_what_is_wrong_with_a_dead_
     assert (answer["tolerates"], answer["votersReachable"], answer["votersNeeded"]) == (0, 2, 2)
     assert answer["problem"] == f"{dead.address}: connection refused"
     assert answer["hint"].startswith("start raftctl")
+
+
+def test_what_the_bounded_queues_dropped_is_shown(world, monkeypatch):
+    leader, follower, other = roles(world)
+    seen = Seen(leader)
+    answer = seen.look()
+    assert (answer["framesDropped"], {row["framesDropped"] for row in answer["members"]}) == (0, {0})
+    seen.inbox.dropped = 3
+    monkeypatch.setattr(seen, "link", lambda target: LinkStatus(time.monotonic(), None, int(target[-1])))
+    assert seen.look()["framesDropped"] == 3
+    assert seen.row(other)["framesDropped"] == int(other.address[-1])
+
+
+def test_the_page_of_the_protocol_names_every_field(world):
+    page = (Path(__file__).parents[2] / "man" / "raftctl-protocol.7").read_text(encoding="utf-8")
+    answer = Seen(world.leaders()[0]).look()
+    for field in (*answer, *answer["state"], *answer["members"][0]):
+        assert re.search(rf"^\.Li {field}\b", page, re.MULTILINE), field
 
 
 def test_the_rows_are_in_the_order_of_the_addresses(world):
