@@ -62,16 +62,6 @@ STATUS = {
 }
 
 
-@pytest.fixture
-def ask(tmp_path, capfd):
-    def run(daemon, *arguments):
-        with daemon:
-            status = main(["-c", daemon.config(tmp_path), *arguments])
-        return (status, *capfd.readouterr())
-
-    return run
-
-
 @pytest.mark.parametrize("state", ("LEADER", "FOLLOWER"))
 def test_state_prints_exactly_one_object(ask, state):
     assert ask(FakeDaemon(state=dict(STATE, state=state)), "state") == (0, f'{{ "state": "{state}" }}\n', "")
