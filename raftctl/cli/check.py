@@ -17,7 +17,7 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from raftctl.base import durations
 from raftctl.base.errors import DONE, UsageError
 from raftctl.base.hosts import is_loopback, packed
-from raftctl.cli import output
+from raftctl.cli import exposure, output
 from raftctl.config.load import load, pick
 from raftctl.config.model import Hook, Loaded, NodeConfig
 from raftctl.config.places import command_socket
@@ -116,8 +116,7 @@ def warnings(node: NodeConfig) -> List[str]:
     ):
         if path is not None and "$" in path:
             found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
-    if node.insecure and not node.secrets:
-        found.append(f'{node.name}: "insecure": every host that reaches it can change its data')
+    found += [f"{node.name}: {one}" for one in exposure.warnings(node)]
     if any(not is_loopback(one.host) for one in node.cluster_nodes):
         inner = _loopback_of(node.listen_host)
         if inner is not None:
@@ -158,7 +157,6 @@ def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
     if node.join is not None:
         together = f"joins the cluster of {node.join}"
     port = "none" if node.command_port is None else f"{node.command_port} on {node.command_host}"
-    secret = "none" if node.secret_file is None else f"{node.secret_file} ({len(node.secrets)})"
     return [
         ("address", str(node.address)),
         ("listens on", f"{node.listen_host}, port {node.address.port}"),
@@ -169,7 +167,7 @@ def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
         ("election", f"{durations.render(node.election_min_ns)} to {durations.render(node.election_max_ns)}"),
         ("data", node.data_dir),
         ("log", _log(node.log_file, node.log_level)),
-        ("secrets", secret + (", insecure" if node.insecure else "")),
+        ("secrets", exposure.describe(node)),
     ]
 
 

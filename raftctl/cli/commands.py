@@ -105,7 +105,8 @@ COMMANDS: Dict[str, Command] = {
                    help="with --local: a script for an event (leader, follower, start, stop)"))),
     "state": Command("state", "run", "print what this node is: LEADER on one node, never on two",
         "Prints { \"state\": \"LEADER\" }, or FOLLOWER, CANDIDATE, LEARNER, UNINITIALIZED. --is prints "
-        "nothing: exit status 0 yes, 1 no, 3 no daemon answers.",
+        "none of it: exit status 0 yes, 1 no, both without a word; 3 no daemon answers, with a line on "
+        "standard error.",
         (_argument("host", metavar="HOST", nargs="?",
                    help="ask the command port of this host instead; needs no configuration"),
          _argument("port", metavar="PORT", nargs="?", type=port),
@@ -150,7 +151,8 @@ COMMANDS: Dict[str, Command] = {
          _argument("--compile", action="store_true",
                    help="add byte code for this version of Python: starts faster"))),
     "svcinstall": Command("service", "install", "install the systemd service of the configuration",
-        "Writes the unit, enables it and says what to run next. Needs root.",
+        "Writes the unit, enables it and says what to run next. Needs root. --dry-run prints the unit, and "
+        "on standard error its place and the steps.",
         (DRY_RUN, _argument("--now", action="store_true", help="start it at once"),
          _argument("--force", action="store_true", help="overwrite a unit that raftctl did not write"))),
     "svcuninstall": Command("service", "uninstall", "stop and remove the systemd service",

@@ -53,13 +53,13 @@ def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
         _require_root(host, options, "svcinstall")
     # Where nothing is changed, a secret that this user may not read is no hindrance.
     unit, status = _unit(options, for_client=options.dry_run)
-    if options.dry_run:
-        output.write(unit.text.encode())
-        return DONE
     path = os.path.join(host.units, unit.file_name)
     before = _read(path)
     if not options.force:
         _refuse_foreign(host, path, before, unit)
+    if options.dry_run:
+        _show_install(options, unit, path, before)
+        return DONE
     _require_systemd(host)
     if before == unit.text:
         output.complain(f"{path}: unchanged")
@@ -67,11 +67,11 @@ def install(options: argparse.Namespace, host: Optional[Host] = None) -> int:
         _write(path, unit.text)
         output.complain(f"{path}: {'written' if before is None else 'written anew'}")
     # Also for an unchanged file: a former try may have ended half-way.
-    _systemctl(host, ["daemon-reload"], _QUICK_S)
-    _systemctl(host, ["enable", "--quiet", unit.file_name], _QUICK_S)
+    for arguments in _enabling(unit):
+        _systemctl(host, arguments, _QUICK_S)
     _sync(host)
     if options.now:
-        _systemctl(host, ["start", unit.file_name], _SLOW_S)
+        _systemctl(host, _starting(unit), _SLOW_S)
     changed = before is not None and before != unit.text
     output.complain("enabled and started; next:" if options.now else "enabled; next:")
     for step in [*_next_steps(host, unit, changed), shlex.join(status)]:
@@ -108,6 +108,26 @@ def uninstall(options: argparse.Namespace, host: Optional[Host] = None) -> int:
     _sync(host)
     output.complain(f"{path}: stopped and removed; data and configuration are untouched")
     return DONE
+
+
+def _enabling(unit: Unit) -> List[List[str]]:
+    return [["daemon-reload"], ["enable", "--quiet", unit.file_name]]
+
+
+def _starting(unit: Unit) -> List[str]:
+    return ["start", unit.file_name]
+
+
+def _show_install(options: argparse.Namespace, unit: Unit, path: str, before: Optional[str]) -> None:
+    """Print the unit, and on standard error where it would be written and what would be run then."""
+    output.write(unit.text.encode())
+    what = "would be written" if before is None else "would be written anew"
+    if before == unit.text:
+        what = "is there, unchanged"
+    output.complain(f"{path}: {what}; then:")
+    for arguments in [*_enabling(unit), *([_starting(unit)] if options.now else [])]:
+        shown = [word for word in arguments if word != "--quiet"]
+        output.complain(f"  {shlex.join(['systemctl', *shown])}")
 
 
 def _this_host() -> Host:

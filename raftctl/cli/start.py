@@ -9,6 +9,7 @@ from raftctl.base.addresses import parse
 from raftctl.base.errors import UsageError
 from raftctl.cli.program import program
 from raftctl.config.load import load, pick
+from raftctl.config.nodes import refuse_join
 from raftctl.host import guardian
 
 
@@ -30,8 +31,10 @@ def run(options: argparse.Namespace) -> int:
             raise UsageError(
                 f"{loaded.path}: has {len(nodes)} nodes, --join is for one; choose it: --node NODE"
             )
-        if address == nodes[0].address:
-            raise UsageError(f"--join: {address} is this node's own address; name a member of the cluster")
+        try:
+            refuse_join(address, nodes[0].address, has_list=bool(nodes[0].cluster_nodes), name="--join")
+        except UsageError as error:
+            raise UsageError(f"{loaded.path}: {error}") from None
         nodes = (nodes[0]._replace(join=address),)
         # The child reads the file itself; what the command line changed it must be told.
         prefix += ["--join", str(address)]

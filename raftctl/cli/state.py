@@ -9,7 +9,7 @@ from raftctl.cli import endpoint, output
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print `{ "state": "…" }`, with --json all that the daemon says, with --is nothing."""
+    """Print `{ "state": "…" }`, with --json all that the daemon says, with --is neither."""
     if (options.host is None) != (options.port is None):
         raise UsageError("give HOST and PORT, or neither; for a node of a cluster file: --node")
     daemon = endpoint.find(options) if options.host is None else endpoint.at(options.host, options.port)

@@ -10,6 +10,9 @@ from raftctl.cli import endpoint, output
 
 _HEADINGS = ("", "NAME", "ADDRESS", "ROLE", "HEARD", "INDEX", "PROBLEM")
 
+# A member that owes this node words and said none for so long has a problem; the daemon says which.
+_LATELY_MS = 1000
+
 
 def run(options: argparse.Namespace) -> int:
     """Print the table, or with --json the daemon's whole answer."""
@@ -25,32 +28,47 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     """Return the lines for people; fields that an older or newer daemon lacks are left out."""
     state = answer.get("state") or {}
     members = answer.get("members") or []
-    lines = [_headline(state), _summary(state, members, answer.get("tolerates"))]
+    problem, decision = answer.get("problem"), answer.get("lastDecision")
+    # Its reason is the last decision or what it waits for; either is said once.
+    lines = [_headline(state, but_not=problem), _summary(answer)]
     if members:
-        lines += ["", *_table([_HEADINGS, *(_row(member, state.get("address")) for member in members)]), ""]
-    lines += _labelled(
-        ("problem", answer.get("problem")),
+        lines += ["", *_table([_HEADINGS, *(_row(member, state.get("address")) for member in members)])]
+    below = _labelled(
+        ("problem", problem),
         ("try", answer.get("hint")),
-        ("last decision", answer.get("lastDecision")),
+        ("last decision", decision if members and decision != state.get("reason") else None),
     )
-    return lines
+    below += _dropped(answer.get("framesDropped"), members)
+    return lines + ["", *below] if members and below else lines + below
 
 
-def _headline(state: Dict[str, Any]) -> str:
-    reason = f": {state['reason']}" if state.get("reason") else ""
+def _headline(state: Dict[str, Any], *, but_not: Optional[str]) -> str:
+    said = state.get("reason")
+    reason = f": {said}" if said and said not in (but_not or "") else ""
     return f"{state.get('address', '?')} is {state.get('state', '?')}, term {state.get('term', '?')}{reason}"
 
 
-def _summary(state: Dict[str, Any], members: List[Dict[str, Any]], tolerates: Optional[int]) -> str:
+def _summary(answer: Dict[str, Any]) -> str:
+    state, members = answer.get("state") or {}, answer.get("members") or []
+    if not members:
+        cluster = state.get("clusterId")
+        return f"admitted to cluster {cluster}, its log has yet to come" if cluster else "in no cluster yet"
     parts = [
         f"leader {state['leader']}" if state.get("leader") else "no leader known",
-        f"{len(members)} member{'' if len(members) == 1 else 's'}",
+        _count(len(members), "member"),
     ]
-    if tolerates is not None:
-        parts.append(f"tolerates {tolerates} failure{'' if tolerates == 1 else 's'}")
+    reachable, needed = answer.get("votersReachable"), answer.get("votersNeeded")
+    if reachable is not None and needed is not None and reachable < needed:
+        parts.append(f"no majority: {_count(reachable, 'voter')} of the {needed} that it takes")
+    elif answer.get("tolerates") is not None:
+        parts.append(f"tolerates {_count(answer['tolerates'], 'failure')}")
     if state.get("commitIndex") is not None:
         parts.append(f"committed {state['commitIndex']}, applied {state.get('lastApplied', '?')}")
     return ", ".join(parts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _row(member: Dict[str, Any], own_address: Optional[str]) -> tuple:
@@ -67,16 +85,36 @@ def _row(member: Dict[str, Any], own_address: Optional[str]) -> tuple:
 
 
 def _heard(member: Dict[str, Any]) -> str:
-    contact = member.get("lastContactMs")
+    contact, connected = member.get("lastContactMs"), member.get("connected")
     if contact is None:
-        return "connected" if member.get("connected") else "never"
-    text = f"{contact} ms ago" if contact < 1000 else f"{contact / 1000:.1f} s ago"
-    return text if member.get("connected") else f"{text}, cut"
+        return "connected" if connected else "never"
+    # Followers say nothing to each other for hours: with nothing wrong, the connection is the news.
+    if connected and contact > _LATELY_MS and not member.get("problem"):
+        return "connected"
+    return f"{_age(contact)} ago" if connected else f"{_age(contact)} ago, cut"
+
+
+def _age(span_ms: int) -> str:
+    if span_ms < 1000:
+        return f"{span_ms} ms"
+    for length_ms, unit in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "min")):
+        if span_ms >= 2 * length_ms:
+            return f"{span_ms // length_ms} {unit}"
+    return f"{span_ms / 1000:.1f} s"
 
 
 def _table(rows: List[tuple]) -> List[str]:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _dropped(unread: Optional[int], members: List[Dict[str, Any]]) -> List[str]:
+    """Return a line for what bounded queues had to drop since the node started; none where they kept all."""
+    unsent = sum(member.get("framesDropped") or 0 for member in members)
+    if not unread and not unsent:
+        return []
+    return [f"dropped: {unread or 0} messages of peers unread, {unsent} to them unsent, "
+            "since the node started"]
 
 
 def _labelled(*pairs: tuple) -> List[str]:

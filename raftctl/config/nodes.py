@@ -121,16 +121,24 @@ def _join(fields: Fields, address: Address) -> Optional[Address]:
     join = fields.get("join")
     if join is None:
         return None
-    if fields.get("clusterNodes") is not None:
+    refuse_join(join, address, has_list=fields.get("clusterNodes") is not None, name='"join"')
+    return join
+
+
+def refuse_join(join: Address, address: Address, *, has_list: bool, name: str) -> None:
+    """Raise `UsageError` where the node at `address` can't be told to join `join`, by what is called `name`.
+
+    `has_list`: it has "clusterNodes".
+    """
+    if has_list:
         raise UsageError(
-            '"join" and "clusterNodes" exclude each other; keep "join" to enter a running cluster, '
+            f'{name} and "clusterNodes" exclude each other; keep {name} to enter a running cluster, '
             '"clusterNodes" to found one'
         )
     if join == address:
-        raise UsageError(f'"join": {join} is this node itself; write the address of a member')
+        raise UsageError(f"{name}: {join} is this node itself; write the address of a member")
     if is_loopback(address.host) and not is_loopback(join.host):
-        refuse_mixed_loopback('"join" with "address"', (address, join))
-    return join
+        refuse_mixed_loopback(f'{name} with "address"', (address, join))
 
 
 def _timing(fields: Fields) -> Tuple[int, int, int]:

@@ -27,6 +27,7 @@ from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity
 from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
+from raftctl.config.nodes import refuse_join
 from raftctl.config.places import command_socket
 from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
@@ -36,6 +37,7 @@ from raftctl.net.commands import CommandListener
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
+from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call, Done, Heard, Loop
 from raftctl.node.ports import NodePorts
@@ -97,6 +99,7 @@ class Daemon:
         self._tell_lock = threading.Lock()
         self._line = tether.Line()
         self._inbox = Inbox()
+        self._contacts = Contacts()
         self._again = False
         self._start_id = secrets.token_hex(8)
         self._directory = open_directory(node.data_dir, new_instance=lambda: secrets.token_hex(16))
@@ -142,7 +145,7 @@ class Daemon:
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
                             longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
         turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None)  # type: ignore[arg-type]
-        self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status)
+        self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(self._journal, lambda number: self._inbox.post(Done(number)),
                               lambda error: _die(self._logs, error))
@@ -168,11 +171,13 @@ class Daemon:
 
     def _post_frame(self, frame: Any) -> None:
         if isinstance(frame, FrameIn):
+            self._contacts.heard(frame.hello, clock.now())
             self._inbox.post_frame(frame.hello.address, len(frame.body), frame)
         else:
             self._inbox.post(frame)
 
     def _accepted(self, hello: Hello) -> None:
+        self._contacts.heard(hello, clock.now())
         if hello.role == handshake.PEER:
             self._links.nudge(parse(hello.address))
             self._inbox.post(Heard(hello))
@@ -182,9 +187,6 @@ class Daemon:
     def run(self) -> int:
         """Start all threads, say READY, and go on until the guardian says stop or is gone."""
         self._tell(self._locked)
-        if not self._node.secrets and self._node.command_port:
-            _log.warning("no secret: every local user may change the cluster through port %d; "
-                         "add a secretFile", self._node.command_port)
         node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._writer.start()
         # The guardian hears what this node is, then that it is ready, then what changes: `start` is the first
@@ -301,8 +303,7 @@ class Daemon:
 def _parse_target(text: str, own: str) -> Any:
     try:
         target = parse(text)
+        refuse_join(target, parse(own), has_list=False, name="join")
     except errors.UsageError as error:
-        raise CommandError("bad_request", str(error)) from error
-    if str(target) == own:
-        raise CommandError("bad_request", f"{text} is this node itself; name another member")
+        raise CommandError("bad_request", str(error), hint="nothing was changed") from error
     return target

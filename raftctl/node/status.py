@@ -5,32 +5,40 @@ from __future__ import annotations
 import os
 import threading
 import time
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from raftctl.base import clock
 from raftctl.base.addresses import Address, parse
+from raftctl.base.instants import Instant
 from raftctl.cluster.ports import Identity, Shown
 from raftctl.cluster.serving import Answer
 from raftctl.config.model import NodeConfig
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import LinkStatus
+from raftctl.node import outlook
+from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
-from raftctl.raft.configuration import quorum_size
+from raftctl.node.outlook import Outlook, Row
+from raftctl.raft.inputs import LEADER
 from raftctl.version import __version__
 
 _MS = 1_000_000
+# A connection whose peer is silent for so many election max is closed (net/listen.py); so long is silence.
+SILENT_ELECTIONS = 2
 
 
 class Status:
     """`show` by the node thread, everything else from any thread."""
 
     def __init__(self, node: NodeConfig, identity: Identity, inbox: Inbox, shown: Shown,
-                 links: Callable[[], Dict[Address, LinkStatus]]) -> None:
+                 links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts) -> None:
+        self._contacts = contacts
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
         self._state = "UNINITIALIZED"
         self._since = time.time()
+        self._owed_since = clock.now()
         self._changed = threading.Condition()
         self.longest_confirmation_s = node.election_max_ns / 1e9
 
@@ -41,6 +49,8 @@ class Status:
     def show(self, shown: Shown, state: str) -> bool:
         """Swap in what holds now; return whether users see another state, term or leader than before."""
         before, self._shown = self._shown, shown
+        if self._is_owed_words(shown) != self._is_owed_words(before):
+            self._owed_since = clock.now()
         differs = (state, shown.view.term, shown.leader_address) != (self._state, before.view.term,
                                                                      before.leader_address)
         if state != self._state:
@@ -59,7 +69,8 @@ class Status:
     def check_initialized(self) -> None:
         if not self._shown.view.configuration.members:
             raise CommandError("not_initialized",
-                               f"this node is in no cluster yet: {self._shown.waiting_for}")
+                               f"this node is in no cluster yet: {self._shown.waiting_for}",
+                               hint="raftctl status says what to try")
 
     def state(self, *, unconfirmed: bool = False) -> Dict[str, Any]:
         """Return what `state --json` prints, "state" first. `unconfirmed`: a LEADER whom nobody answered."""
@@ -99,38 +110,56 @@ class Status:
     def cluster(self, state: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return what `status --json` prints: the state, a row a member, and what is wrong if anything."""
         rows = self._call(lambda turn, now: turn.members(now), timeout_s)
+        rows.sort(key=lambda row: parse(row["address"]))
         links = self._links()
-        hosts = [parse(row["address"]).host for row in rows]
-        for row in rows:
-            link = links.get(parse(row["address"]))
-            address = parse(row["address"])
-            row["name"] = f"{address.host}:{address.port}" if hosts.count(address.host) > 1 else address.host
-            row["problem"] = link.problem if link and not row["connected"] else None
-        voters = [row for row in rows if row["role"] == "voter"]
-        reachable = sum(1 for row in voters if row["connected"])
-        problem = self._problem(voters, reachable)
-        waiting = [{"address": str(address), "problem": link.problem}
-                   for address, link in sorted(links.items())
-                   if not rows and link.problem]
+        self._complete(rows, links)
+        waiting = outlook.unreached(links) if not rows else []
+        found = self._outlook(rows, waiting)
         return {
-            "state": state, "members": rows, "unreached": waiting,
-            "tolerates": max(reachable - quorum_size(voters), 0) if voters else 0,
-            "problem": problem, "hint": _hint(problem, rows), "lastDecision": self._shown.reason,
+            "state": state, "members": rows,
+            "unreached": [{"address": address, "problem": problem} for address, problem in waiting],
+            "tolerates": max(found.reachable - found.needed, 0),
+            "votersReachable": found.reachable, "votersNeeded": found.needed,
+            "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
+            "framesDropped": self._inbox.dropped,
         }
 
-    def _problem(self, voters: List[Dict[str, Any]], reachable: int) -> Optional[str]:
-        if not voters:
-            return self._shown.waiting_for
-        if self._shown.leader_address is not None:
+    def _complete(self, rows: List[Row], links: Dict[Address, LinkStatus]) -> None:
+        """Add to each row what the links and the contacts know."""
+        now, silent_after_ms = clock.now(), self._silent_after_ms()
+        hosts = [parse(row["address"]).host for row in rows]
+        for row in rows:
+            address = parse(row["address"])
+            link = links.get(address)
+            row["name"] = f"{address.host}:{address.port}" if hosts.count(address.host) > 1 else address.host
+            row["lastContactMs"] = self._contact_ms(row, link, now)
+            row["problem"] = outlook.member_problem(row, link, silent_after_ms)
+            row["framesDropped"] = link.dropped if link is not None else 0
+
+    def _contact_ms(self, row: Row, link: Optional[LinkStatus], now: Instant) -> Optional[int]:
+        """Return how long ago the member was heard: by an acknowledgement, any message, or a handshake."""
+        if row["instance"] == self._identity.instance:
             return None
-        missing = ", ".join(f"{row['address']} ({row['problem'] or 'not connected'})"
-                            for row in voters if not row["connected"])
-        return (f"no leader: {reachable} of {len(voters)} voters are reachable, "
-                f"{quorum_size(voters)} are needed"
-                + (f"; missing: {missing}" if missing else ""))
+        known = [row["lastContactMs"], self._contacts.age_ms(row["instance"], now)]
+        if row["connected"] and link is not None and link.connected_since_s is not None:
+            known.append(int((time.monotonic() - link.connected_since_s) * 1000))
+        return min((age for age in known if age is not None), default=None)
 
+    def _is_owed_words(self, shown: Shown) -> bool:
+        """Must every member speak to this node now? A leader is answered each heartbeat, a voter that knows
+        no leader at each of its pre-candidacies; followers tell each other nothing.
+        """
+        view = shown.view
+        asks = view.leader is None and view.configuration.is_voter(self._identity.instance)
+        return not shown.stopping and (view.role == LEADER or asks)
 
-def _hint(problem: Optional[str], rows: List[Dict[str, Any]]) -> Optional[str]:
-    if problem is None:
-        return None
-    return "start the missing nodes, or look into their logs" if rows else "start the nodes that are missing"
+    def _silent_after_ms(self) -> Optional[int]:
+        """Return after how long a member counts as silent, None where it need say nothing (yet)."""
+        limit_ms = SILENT_ELECTIONS * self._node.election_max_ns // _MS
+        owed_ms = clock.now().since(self._owed_since) // _MS
+        return limit_ms if self._is_owed_words(self._shown) and owed_ms > limit_ms else None
+
+    def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
+        if rows and self._shown.view.configuration.find(self._identity.instance):
+            return outlook.judge(rows, self._shown.leader_address)
+        return outlook.judge_outside(self._shown.waiting_for, waiting, bool(rows))

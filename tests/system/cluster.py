@@ -79,10 +79,10 @@ class Host:
             json.dump(self.settings, file)
 
     def start(self, *words: str) -> None:
-        self.guardian = subprocess.Popen([*PROGRAM, "-c", self.config, "start", *words],
-                                         start_new_session=True, stdin=subprocess.DEVNULL,
-                                         stdout=subprocess.DEVNULL,
-                                         stderr=open(os.path.join(self.folder, "stderr"), "ab"))
+        with open(os.path.join(self.folder, "stderr"), "ab") as errors:
+            self.guardian = subprocess.Popen([*PROGRAM, "-c", self.config, "start", *words],
+                                             start_new_session=True, stdin=subprocess.DEVNULL,
+                                             stdout=subprocess.DEVNULL, stderr=errors)
 
     def request(self, action: str, **fields: Any) -> Dict[str, Any]:
         """Return the reply, {} where no daemon answers."""

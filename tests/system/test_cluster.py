@@ -175,6 +175,27 @@ def test_join_says_what_the_leader_says_and_ends_with_1_where_it_is_refused_for_
         assert why.encode() in raftctl("-c", eighth.config, "status").stdout
 
 
+def test_status_of_a_follower_tells_of_a_dead_member_as_the_leaders_does(tmp_path):
+    with Cluster(tmp_path, 3) as cluster:
+        leader = cluster.start().leader()
+        follower, dead = [host for host in cluster.hosts if host is not leader]
+        dead.kill()
+
+        def dead_row(host):
+            answer = host.request("status")
+            row = next(row for row in answer["members"] if row["address"] == dead.address)
+            return (answer, row) if row["problem"] == "connection refused" else None
+
+        for host in (follower, leader):
+            answer, row = wait_for(lambda host=host: dead_row(host), f"{host.port}: the dead member's problem")
+            assert row["lastContactMs"] is not None and not row["connected"]
+            assert answer["tolerates"] == 0
+            assert answer["hint"] == f"start raftctl on 127.0.0.1: nothing listens at its port {dead.port}"
+        known = next(row for row in follower.request("status")["members"] if row["address"] == leader.address)
+        assert known["lastContactMs"] is not None
+        assert f"{dead.address}: connection refused".encode() in raftctl("-c", follower.config, "status").stdout
+
+
 def test_bootstrap_founds_without_the_missing_node(tmp_path):
     with Cluster(tmp_path, 3) as cluster:
         for host in cluster.hosts[:2]:

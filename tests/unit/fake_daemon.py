@@ -6,6 +6,15 @@ import json
 import socketserver
 import threading
 
+from raftctl.cli.main import main
+
+
+def ask_daemon(folder, capture, daemon, *arguments):
+    """Run a command line against `daemon`, configured in `folder`; return exit status, output and errors."""
+    with daemon:
+        status = main(["-c", daemon.config(folder), *arguments])
+    return (status, *capture.readouterr())
+
 
 class FakeDaemon:
     """`answers` maps an action to a reply, or to a list of replies, of which the last one stays.

@@ -10,8 +10,10 @@ import sys
 import pytest
 
 from raftctl.base.errors import UsageError
-from raftctl.cli import check
+from raftctl.cli import check, exposure
 from raftctl.config.load import load
+from raftctl.net.client import CommandClient
+from raftctl.net.commands import CommandListener
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root refuses scripts that others can write")
 
@@ -59,7 +61,7 @@ node localhost
   election        500 ms to 1 s
   data            /d
   log             standard error, level info
-  secrets         none
+  secrets         none: every user of this host can change its data
   hook leader     {script} x: mode 0755, owner {owner}, run by itself; timeout 5 s, retry 1
 """,
         "",
@@ -174,9 +176,51 @@ def test_what_looks_like_a_mistake_is_a_warning(tmp_path, capfd, monkeypatch):
     assert capfd.readouterr().err.splitlines() == [
         (f'raftctl: {path}: warning: "logFile": {tmp_path}/$HOME/n.log holds a "$"; '
         "nothing is substituted in it"),
-        f'raftctl: {path}: warning: h1: "insecure": every host that reaches it can change its data',
+        f'raftctl: {path}: warning: h1: "insecure" without a secret: every host that reaches port 8089 '
+        "can change its data",
         (
             f"raftctl: {path}: warning: h1: h1 is 127.0.1.1 on this host (/etc/hosts), where no peer "
             'reaches it; write "listen": "0.0.0.0", or the IP'
         ),
     ]
+
+
+LOCAL = "none: every user of this host can change its data"
+OPEN = "none: every host that reaches port 8089 can"
+NO_EFFECT = '"insecure" has no effect'
+REFUSES = "tells state and status, and refuses all else"
+
+
+@pytest.mark.parametrize(("fields", "has_secret", "shown", "warned"), [
+    ({}, False, LOCAL, []),
+    ({"command_port": 10000}, False, LOCAL, []),
+    ({"insecure": True}, False, LOCAL, [f"{NO_EFFECT}: other hosts reach no port"]),
+    ({"insecure": True, "listen": "0.0.0.0"}, False, OPEN, ["every host that reaches port 8089"]),
+    ({"insecure": True, "command_port": 10000, "command_host": "0.0.0.0"}, False, LOCAL, [REFUSES]),
+    ({"insecure": True, "command_port": 10000, "command_host": "::", "listen": "::"}, False, OPEN,
+     ["every host that reaches port 8089", REFUSES]),
+    ({"listen": "0.0.0.0"}, True, "one secret, which peers and clients over TCP must prove", []),
+    ({"command_port": 10000, "command_host": "0.0.0.0"}, True, "must prove", []),
+    ({"insecure": True, "listen": "0.0.0.0"}, True, "must prove", [f"{NO_EFFECT} beside a secret"]),
+    ({"insecure": True}, True, "must prove", [f"{NO_EFFECT} beside a secret"]),
+])
+def test_p8_who_can_change_the_data_is_said_as_it_is(tmp_path, fields, has_secret, shown, warned):
+    if has_secret:
+        (tmp_path / "secret").write_text("s" * 32)
+        (tmp_path / "secret").chmod(0o600)
+    node = load(str(config(tmp_path, **fields)), environ={}).nodes[0]
+    assert shown in exposure.describe(node)
+    found = exposure.warnings(node)
+    assert len(found) == len(warned) and all(part in text for part, text in zip(warned, found))
+
+
+@pytest.mark.parametrize(("host", "expected"), [("127.0.0.1", "changed"), ("0.0.0.0", "not_allowed")])
+def test_p8_the_command_port_does_what_check_config_says_of_it(host, expected):
+    listener = CommandListener((host, 0), None, lambda request, caller: {}, insecure=True)
+    listener.start()
+    try:
+        with CommandClient([("tcp", "127.0.0.1", listener.port)]) as client:
+            reply = client.request({"action": "put", "key": "k", "value": "v"})
+    finally:
+        listener.close(1.0)
+    assert ("changed" if reply["ok"] else reply["error"]["code"]) == expected

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import base64
+import functools
 import io
 import json
 import os
 from types import SimpleNamespace
 
 import pytest
-from fake_daemon import FakeDaemon
+from fake_daemon import FakeDaemon, ask_daemon
 
 from raftctl.cli import output
-from raftctl.cli.main import main
 
 BINARY = b"\x00\xff\n"
 
 
 @pytest.fixture
 def ask(tmp_path, capfdbinary):
-    def run(daemon, *arguments):
-        with daemon:
-            status = main(["-c", daemon.config(tmp_path), *arguments])
-        return (status, *capfdbinary.readouterr())
-
-    return run
+    return functools.partial(ask_daemon, tmp_path, capfdbinary)
 
 
 def value_of(raw):

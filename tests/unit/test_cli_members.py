@@ -8,7 +8,6 @@ import pytest
 from fake_daemon import FakeDaemon
 
 from raftctl.cli import members
-from raftctl.cli.main import main
 
 TARGET = "tcp://h2:8089"
 ALONE = {"state": "LEADER", "role": "voter", "clusterId": "c1", "address": "tcp://h1:8089"}
@@ -21,16 +20,6 @@ STATUS = {"state": JOINED, "members": [{"address": "tcp://h10:8089"}, {"address"
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch):
     monkeypatch.setattr(members, "_LOOK_EVERY_S", 0.0)
-
-
-@pytest.fixture
-def ask(tmp_path, capfd):
-    def run(daemon, *arguments):
-        with daemon:
-            status = main(["-c", daemon.config(tmp_path), *arguments])
-        return (status, *capfd.readouterr())
-
-    return run
 
 
 def joining(*states, join=None):

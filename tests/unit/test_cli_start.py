@@ -69,10 +69,10 @@ def test_start_returns_the_status_of_the_guardian(guardian, config):
 
 
 def test_start_join_tells_the_node_and_its_child(guardian, config):
-    assert main(["-c", config, "start", "--node", "b", "--join", "tcp://H9:1"]) == 0
+    assert main(["-c", config, "start", "--node", "b", "--join", "tcp://LOCALHOST:1"]) == 0
     (call,) = guardian.calls
-    assert str(call.nodes[0].join) == "tcp://h9:1"
-    assert call.program[-2:] == ["--join", "tcp://h9:1"]
+    assert str(call.nodes[0].join) == "tcp://localhost:1"
+    assert call.program[-2:] == ["--join", "tcp://localhost:1"]
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,11 @@ def test_start_join_tells_the_node_and_its_child(guardian, config):
         (["start", "--join", "tcp://h9:1"], ""),
         (
             ["start", "--node", "a", "--join", "tcp://127.0.0.1:8089"],
-            "--join: tcp://127.0.0.1:8089 is this node's own address",
+            "{config}: --join: tcp://127.0.0.1:8089 is this node itself; write the address of a member",
+        ),
+        (
+            ["start", "--node", "a", "--join", "tcp://h9:1"],
+            '{config}: --join with "address" names tcp://127.0.0.1:8089 beside tcp://h9:1, whose host can\'t',
         ),
         (["start", "--join", "h9"], '"h9" is no address'),
         (["start", "--event", "leader=x"], "--event goes with --local"),
@@ -90,7 +94,18 @@ def test_start_join_tells_the_node_and_its_child(guardian, config):
 )
 def test_p9_start_refuses_what_does_not_go_together(guardian, config, capfd, arguments, line):
     assert main(["-c", config, *arguments]) == 2
-    assert capfd.readouterr().err.startswith(f"raftctl: {line}")
+    assert capfd.readouterr().err.startswith(f"raftctl: {line.format(config=config)}")
+    assert guardian.calls == []
+
+
+def test_p9_join_and_a_list_exclude_each_other_on_the_command_line_as_in_the_file(guardian, tmp_path, capfd):
+    path = tmp_path / "listed.json"
+    path.write_text(json.dumps({"address": "tcp://127.0.0.1:8089", "clusterNodes": ["tcp://127.0.0.1:8090"]}))
+    assert main(["-c", str(path), "start", "--join", "tcp://127.0.0.1:8090"]) == 2
+    assert capfd.readouterr().err == (
+        f'raftctl: {path}: --join and "clusterNodes" exclude each other; keep --join to enter a running '
+        'cluster, "clusterNodes" to found one\n'
+    )
     assert guardian.calls == []
 
 

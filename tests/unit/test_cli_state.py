@@ -62,16 +62,6 @@ STATUS = {
 }
 
 
-@pytest.fixture
-def ask(tmp_path, capfd):
-    def run(daemon, *arguments):
-        with daemon:
-            status = main(["-c", daemon.config(tmp_path), *arguments])
-        return (status, *capfd.readouterr())
-
-    return run
-
-
 @pytest.mark.parametrize("state", ("LEADER", "FOLLOWER"))
 def test_state_prints_exactly_one_object(ask, state):
     assert ask(FakeDaemon(state=dict(STATE, state=state)), "state") == (0, f'{{ "state": "{state}" }}\n', "")
@@ -158,6 +148,14 @@ def test_status_has_a_row_for_every_member(ask):
     ]
 
 
+def test_status_says_what_was_dropped_if_anything_was(ask):
+    members = [dict(member, framesDropped=2) for member in MEMBERS]
+    shown = ask(FakeDaemon(status=dict(STATUS, framesDropped=5, members=members)), "status")[1]
+    assert shown.splitlines()[-1] == (
+        "dropped: 5 messages of peers unread, 6 to them unsent, since the node started"
+    )
+
+
 def test_status_json_is_the_whole_answer(ask):
     status, shown, _ = ask(FakeDaemon(status=STATUS), "status", "--json")
     assert (status, json.loads(shown)) == (0, STATUS)
@@ -174,7 +172,7 @@ def test_status_without_a_cluster_says_what_is_waited_for_and_what_to_try():
     )
     assert lines == [
         "tcp://h1:8089 is UNINITIALIZED, term 0",
-        "no leader known, 0 members",
+        "in no cluster yet",
         "problem: waiting for tcp://h3:8089, 2 of 3",
         "try: raftctl bootstrap",
     ]

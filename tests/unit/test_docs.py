@@ -156,6 +156,14 @@ def test_the_page_of_hooks_names_every_event_variable_and_field():
     assert {field: variable for variable, field in rows} == hooks._VARIABLES
 
 
+def test_help_page_and_readme_say_of_state_is_what_test_cli_state_holds_it_to():
+    # 0 and 1 without a word; 3 with one line on standard error, which cron mails.
+    told = (" ".join(COMMANDS["state"].details.split()), " ".join(entry_of("state").split()),
+            " ".join(README.split("A job that runs on the leader only")[1].split("\n## ")[0].split()))
+    for text in told:
+        assert "without a word" in text and "on standard error" in text and "othing" not in text
+
+
 # --- the examples
 
 

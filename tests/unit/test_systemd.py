@@ -57,7 +57,6 @@ def test_the_unit_of_a_node(tmp_path):
     config = f"{tmp_path}/config.json"
     assert settings(render(tmp_path, SINGLE)) == {
         "Description": "raftctl node tcp://localhost:8089",
-        "Documentation": "man:raftctl(1) man:raftctl.json(5)",
         "Wants": "network-online.target",
         "After": "network-online.target",
         "RequiresMountsFor": f"{config} /opt/raftctl.pyz /var/lib/raftctl/8089",
@@ -190,7 +189,7 @@ def test_systemd_finds_nothing_wrong_with_a_unit(content, folder, tmp_path):
     unit = render(tmp_path / folder, content, argv=[str(interpreter), str(tmp_path / folder / "raftctl.pyz")])
     path = tmp_path / unit.file_name
     path.write_text(unit.text)
-    done = subprocess.run(["systemd-analyze", "verify", "--man=no", str(path)], stdout=subprocess.PIPE,
+    done = subprocess.run(["systemd-analyze", "verify", str(path)], stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, text=True, timeout=60, check=False)
     # Complaints about units of the machine itself are not ours.
     ours = [line for line in done.stdout.splitlines() if unit.file_name in line]
@@ -300,7 +299,33 @@ def test_dry_run_prints_the_unit_and_changes_nothing(world, capsys):
     assert world.install(dry_run=True, host=world.host._replace(is_root=False)) == 0
     said = capsys.readouterr()
     assert said.out.startswith(systemd.MARKER)
-    assert (said.err, list(world.units.iterdir()), world.asked()) == ("", [], [])
+    assert said.err == (f"raftctl: {world.unit}: would be written; then:\n"
+                        "raftctl:   systemctl daemon-reload\n"
+                        "raftctl:   systemctl enable raft-daemon-1.service\n")
+    assert (list(world.units.iterdir()), world.asked()) == ([], [])
+    assert world.install(dry_run=True, now=True) == 0
+    assert capsys.readouterr().err.endswith("raftctl:   systemctl start raft-daemon-1.service\n")
+
+
+def test_a_dry_run_says_what_the_unit_that_is_there_would_undergo(world, capsys):
+    world.install()
+    capsys.readouterr()
+    world.asked()
+    world.install(dry_run=True)
+    assert f"{world.unit}: is there, unchanged; then:" in capsys.readouterr().err
+    write_config(world.folder, {**SINGLE, "description": "another"})
+    before = world.unit.read_text()
+    world.install(dry_run=True)
+    assert f"{world.unit}: would be written anew; then:" in capsys.readouterr().err
+    assert (world.unit.read_text(), world.asked()) == (before, [])
+
+
+def test_a_dry_run_is_refused_where_the_installation_would_be(world):
+    world.unit.write_text("[Unit]\nDescription=by hand\n")
+    with pytest.raises(NotAllowed, match="exists and was not written by raftctl"):
+        world.install(dry_run=True)
+    assert world.install(dry_run=True, force=True) == 0
+    assert world.asked() == []
 
 
 def test_p9_without_root_it_says_sudo_and_changes_nothing(world):

@@ -1,0 +1,87 @@
+"""node/requests.py: what a client is told when a request does not get through."""
+
+from __future__ import annotations
+
+import pytest
+
+from raftctl.cluster.serving import Answer
+from raftctl.net.access import Caller
+from raftctl.net.error_codes import CODES, CommandError
+from raftctl.node.daemon import _parse_target
+from raftctl.node.requests import _MESSAGES, Requests
+
+ROOT = Caller(True, "root@h1", "unix")
+
+
+class Node:
+    """Inbox and status of a node that gives every ask the same answer."""
+
+    def __init__(self, answer=None, founds=True):
+        self.answer, self.founds = answer, founds
+        self.requests = Requests(self, self, None)
+
+    def post(self, ask):
+        if self.answer is not None:
+            self.requests.deliver(ask, self.answer)
+
+    def check_initialized(self):
+        pass
+
+    def bootstrap(self, timeout_s):
+        return None
+
+    def wait_for_change(self, timeout_s):
+        return self
+
+    @property
+    def view(self):
+        return self
+
+    @property
+    def configuration(self):
+        return self
+
+    members = ()
+
+    def refusal(self, request):
+        with pytest.raises(CommandError) as caught:
+            self.requests.answer(request, ROOT)
+        return caught.value
+
+
+@pytest.mark.parametrize("code", sorted(_MESSAGES))
+def test_an_error_says_each_thing_once(code):
+    error = Node(Answer(code, 7, None)).refusal({"action": "put", "key": "k", "value": "v"})
+    said = f"{error}; {error.hint}"
+    assert error.code == code
+    for twice in ("nothing was changed", "may or may not", "raftctl status"):
+        assert said.count(twice) <= 1, said
+    clauses = [clause for clause in said.split("; ") if clause]
+    assert len(clauses) == len(set(clauses))
+
+
+def test_an_unknown_outcome_says_why_and_what_to_do():
+    error = Node(Answer("unknown_outcome", 0, None)).refusal(
+        {"action": "put", "key": "k", "value": "v", "timeoutMs": 1500})
+    assert (str(error), error.exit_status) == (
+        "the leader was lost, or the 1.5 s were over, before it answered", 5)
+    assert error.hint == CODES["unknown_outcome"].hint == (
+        "it may or may not have been done; read before you repeat it")
+
+
+def test_a_founding_that_has_begun_is_not_said_to_have_changed_nothing():
+    error = Node().refusal({"action": "bootstrap", "timeoutMs": 1})
+    assert (error.code, error.exit_status) == ("unknown_outcome", 5)
+    assert "nothing was changed" not in f"{error}; {error.hint}"
+
+
+@pytest.mark.parametrize(("target", "said"), [
+    ("h9", "is no address"),
+    ("tcp://127.0.0.1:8089", "is this node itself"),
+    ("tcp://h9:8089", 'join with "address" names tcp://127.0.0.1:8089 beside tcp://h9:8089'),
+])
+def test_p9_a_running_node_is_told_to_join_only_what_its_file_might_name(target, said):
+    with pytest.raises(CommandError, match=said) as refused:
+        _parse_target(target, "tcp://127.0.0.1:8089")
+    assert refused.value.exit_status == 2
+    assert str(_parse_target("tcp://LOCALHOST:8090", "tcp://127.0.0.1:8089")) == "tcp://localhost:8090"
