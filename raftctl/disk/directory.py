@@ -138,8 +138,8 @@ def _read_boot_id() -> str:
         with open(_BOOT_ID, encoding="ascii") as file:
             return file.read().strip()
     except OSError as error:
-        raise UsageError(f"{_BOOT_ID}: {(error.strerror or str(error)).lower()}, and without it this start of "
-                         "the host can't be told from the next; mount /proc, also in a container or chroot"
+        raise UsageError(f"{_BOOT_ID}: {(error.strerror or str(error)).lower()}, and without it this start "
+                         "of the host can't be told from the next; mount /proc, also in a container or chroot"
                          ) from error
 
 

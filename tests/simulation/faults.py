@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tu
 
 from raftctl.raft.inputs import Timing
 from simulation.draws import Draws
-from unit.fake_disk import FakeDisk
 
 if TYPE_CHECKING:
     from simulation.hosts import Host

@@ -7,7 +7,7 @@ that way; a connection that is stalled for longer than its silence limit ends on
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Dict, List, Tuple
+from typing import TYPE_CHECKING, Dict, List, Tuple
 
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello

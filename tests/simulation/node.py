@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from raftctl.base.addresses import parse
-from raftctl.base.errors import DiskFault
 from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello

@@ -187,13 +187,15 @@ def test_status_of_a_follower_tells_of_a_dead_member_as_the_leaders_does(tmp_pat
             return (answer, row) if row["problem"] == "connection refused" else None
 
         for host in (follower, leader):
-            answer, row = wait_for(lambda host=host: dead_row(host), f"{host.port}: the dead member's problem")
+            answer, row = wait_for(lambda host=host: dead_row(host),
+                                   f"{host.port}: the dead member's problem")
             assert row["lastContactMs"] is not None and not row["connected"]
             assert answer["tolerates"] == 0
             assert answer["hint"] == f"start raftctl on 127.0.0.1: nothing listens at its port {dead.port}"
         known = next(row for row in follower.request("status")["members"] if row["address"] == leader.address)
         assert known["lastContactMs"] is not None
-        assert f"{dead.address}: connection refused".encode() in raftctl("-c", follower.config, "status").stdout
+        assert f"{dead.address}: connection refused".encode() in raftctl("-c", follower.config,
+                                                                         "status").stdout
 
 
 def test_bootstrap_founds_without_the_missing_node(tmp_path):

@@ -1,4 +1,4 @@
-"""The words of asker and leader: what is malformed is the sender's fault (P8), what is said comes out whole."""
+"""The words of asker and leader: malformed ones are the sender's fault (P8), the others come out whole."""
 
 from __future__ import annotations
 

@@ -59,7 +59,7 @@ def node(tmp_path):
 
 @pytest.fixture
 def running(node, guardian, tmp_path):
-    """The daemon in a thread of its own. To be ended in order: else its listeners would stay in this process."""
+    """The daemon in a thread of its own. To be ended in order, else its listeners stay in this process."""
     logs = setup("test", str(tmp_path / "log"), "debug", "test-daemon")
     threads = []
 

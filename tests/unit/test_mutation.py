@@ -1,4 +1,4 @@
-"""Three mutants of the suite, and that it fails loudly when the code has moved away from a mutant's anchor."""
+"""Three mutants of the suite, and that it fails loudly when code has moved away from an anchor."""
 
 from __future__ import annotations
 

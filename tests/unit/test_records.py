@@ -1,4 +1,4 @@
-"""The bytes of a segment: what was written is read, and nothing else is ever taken for it (P3, design §4.3)."""
+"""The bytes of a segment: what was written is read, nothing else is ever taken for it (P3, design §4.3)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The short programme of the simulator: fixed seeds of every profile, and that a run is what its seed says."""
+"""The short programme of the simulator: fixed seeds of every profile; a run is what its seed says."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from raftctl.raft import replication  # noqa: E402
 
 def simulation(*arguments, **environment):
     return subprocess.run([sys.executable, "tests/simulation", *arguments], cwd=TOP, stdin=subprocess.DEVNULL,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240, check=False,
-                          env=dict(os.environ, **environment))
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=240,
+                          check=False, env=dict(os.environ, **environment))
 
 
 @pytest.mark.parametrize("profile", sorted(PROFILES))
@@ -49,7 +49,9 @@ def test_a_violation_is_told_and_shrunk_to_the_faults_that_are_enough(monkeypatc
     assert simulated.run("crashes", broken.seed, plan=()).rule == broken.rule
 
 
-def operation(kind, begin, end, revision, *, written=None, value=None, expected=None, outcome=DONE, code=None):
+def operation(
+    kind, begin, end, revision, *, written=None, value=None, expected=None, outcome=DONE, code=None
+):
     return Operation(kind, b"k", begin, end, outcome, revision, written, value, expected, code)
 
 

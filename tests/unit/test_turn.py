@@ -171,7 +171,7 @@ def test_no_refusal_is_what_is_said_of_another_or_may_pass(reply):
     joiner = world.add(4, join=int(leader.address[-1]))
     world.run(1)
     joiner.turn.frame(world.instant, leader.hello(joiner.address), JOIN_REPLY, encode_reply(reply))
-    assert joiner.turn.shown(joiner.turn.core.view()).join_refusal == ""
+    assert joiner.turn.shown().join_refusal == ""
 
 
 def test_an_asker_that_no_member_can_reach_is_told_so():
