@@ -86,7 +86,11 @@ class Node(Talk):
     def order(self, do, **more):
         self.connection.sendall(json.dumps(dict(more, do=do)).encode() + b"\n")
         if do != "exit":
-            self._heard += iter(self.read, {"obeyed": True})
+            # It may be killed for what it was told to do, before it could say that it obeyed.
+            found = self.read()
+            while found not in (None, {"obeyed": True}):
+                self._heard.append(found)
+                found = self.read()
         return self
 
     def tell(self, kind, **more):
