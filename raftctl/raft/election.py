@@ -20,9 +20,10 @@ _AS_NEW = "as new"     # the one answer to a pre-vote that grants it
 
 def election_alarm(state: State, now: Instant) -> None:
     """Campaign when the election timeout is over and nothing forbids it. At each alarm of a non-leader."""
-    if not now.reached(state.election_deadline) or not may_campaign(state, now):
+    due = state.campaign_due
+    if not now.reached(due) or not may_campaign(state, now):
         return
-    late_ns = now.since(state.election_deadline)
+    late_ns = due.left_within(now)     # since the slower clock got there: only then did the timer ring
     if late_ns > state.timing.heartbeat and not state.election_was_late:
         # We were stopped, so the leader's words may wait unread: hear them first (pitfall 7.3).
         state.decide(f"election timer {late_ns // MS} ms late", "waits one more heartbeat")
@@ -33,7 +34,7 @@ def election_alarm(state: State, now: Instant) -> None:
 
 
 def may_campaign(state: State, now: Instant) -> bool:
-    return state.is_voter and not state.stopping and state.role != LEADER and not state.is_vowed(now)
+    return state.can_campaign and state.role != LEADER and not state.is_vowed(now)
 
 
 def begin_pre_vote(state: State, now: Instant) -> None:
@@ -45,6 +46,8 @@ def begin_pre_vote(state: State, now: Instant) -> None:
     refusing = " ".join(state.name(peer) for peer in others if state.ballots.get(peer) is False)
     if refusing:
         cause += f", refused by {refusing}"
+    if not others:
+        cause = "is the only voter"
     # A pre-candidate that still named a leader would refuse its peers for it (pitfall 1.5).
     state.become_follower(now, state.term, None)
     state.role = PRE_CANDIDATE

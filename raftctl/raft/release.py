@@ -27,6 +27,9 @@ def receive_release(state: State, now: Instant, message: Release) -> None:
         return
     state.leader, state.owed = None, None
     state.repeats.forget()
+    if not state.can_campaign:
+        state.decide(f"{name} released term {message.term}", "waits for the next leader")
+        return
     rank = _rank(state, message.instance)
     wait = rank * 10 * MS + int(state.random() * 2 * MS)
     state.hurry_end = now.plus(state.timing.election_min)
