@@ -180,6 +180,8 @@ class Core:
             election.count_votes(state, now)
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
+        known = self._state.incarnations.get(given.peer, 0)
+        self._state.incarnations[given.peer] = max(known, given.incarnation)
         replication.link_up(self._state, given.peer, given.generation)
 
     def _link_down(self, now: Instant, given: LinkDown) -> None:

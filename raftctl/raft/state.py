@@ -64,7 +64,8 @@ class State:
         self.leader: Optional[Instance] = None
         self.stopping = False
         self.links: Dict[Instance, int] = {}             # peer → generation of our own connection
-        self.released: Dict[Instance, Tuple[int, int]] = {}   # → (incarnation, term) proven dead (P4)
+        self.incarnations: Dict[Instance, int] = {}      # the newest that shook hands with us
+        self.released: Dict[Tuple[Instance, int], int] = {}   # (peer, incarnation) → last term, given up (P4)
 
         self.commit_index = 0
         self.handed_out = 0                              # committed entries given to the store
