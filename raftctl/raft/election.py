@@ -52,7 +52,10 @@ def begin_pre_vote(state: State, now: Instant) -> None:
     state.become_follower(now, state.term, None)
     state.role = PRE_CANDIDATE
     state.ballots = {state.own: True}
-    _set_retry(state, now)
+    state.set_election_deadline(now)
+    if not now.reached(state.hurry_end):
+        # After a proof of death all live voters know it in milliseconds: ask again at once (P4).
+        state.hurry_election(now, 10, 12)
     asked = " ".join(state.name(peer) for peer in others)
     if state.repeats.is_due(now, "candidacy", (state.term, asked, refusing)):
         state.decide(cause, f"pre-candidate, asks {asked or 'nobody'} for term {state.term + 1}")
@@ -112,7 +115,8 @@ def _begin_candidacy(state: State, now: Instant, pre_votes: int) -> None:
     state.set_hard(term=state.term + 1, vote=state.own)
     state.role = CANDIDATE
     state.ballots = {}
-    _set_retry(state, now)
+    # Not hurried: votes take a sync here and one there. A refusal hurries it (`receive_vote_reply`).
+    state.set_election_deadline(now)
     total = len(state.configuration.voters)
     state.decide(f"pre-votes {pre_votes}/{total}", f"candidate term {state.term}")
     for peer in state.configuration.voters:
@@ -171,10 +175,3 @@ def count_votes(state: State, now: Instant) -> None:
     granted = {peer: True for peer, ballot in state.ballots.items() if ballot}
     if is_quorum(granted, state.configuration.voters):
         leadership.begin(state, now, len(granted))
-
-
-def _set_retry(state: State, now: Instant) -> None:
-    # After a proof of death all live voters know it in milliseconds: ask again at once, not in a second (P4).
-    state.set_election_deadline(now)
-    if not now.reached(state.hurry_end):
-        state.hurry_election(now, 10, 12 if state.role == PRE_CANDIDATE else 30)

@@ -13,7 +13,7 @@ def receive_release(state: State, now: Instant, message: Release) -> None:
     """End the vow to that incarnation of terms up to `message.term`, and campaign by rank where it led.
 
     Nothing else ends: not a vow to another incarnation (a clone of the directory shows a later one while the
-    original leads, pitfall 1.3) or to a later term, nor the start vow, which does not know to whom it is owed.
+    original leads, pitfall 1.3) or to a later term, nor the start vow, which knows no leader.
     """
     proven = (message.instance, message.incarnation)
     if message.instance == state.own or message.term <= state.released.get(proven, 0):
