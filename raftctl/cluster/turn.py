@@ -66,7 +66,7 @@ class Turn:
             self._founding.link_up(now.boot, text, _facts(hello))
         if self._must_welcome(hello):
             self._welcome(text)
-        self.core.step(now, inputs.LinkUp(hello.instance, generation))
+        self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
     def link_down(self, now: Instant, address: Address, generation: int, reason: str) -> None:

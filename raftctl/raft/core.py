@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, Optional, Tuple
 
 from raftctl.base.errors import require
-from raftctl.base.instants import Instant, later
+from raftctl.base.instants import Instant
 from raftctl.raft import configuration as configurations
 from raftctl.raft import election, following, leadership, lease, membership, release, replication
 from raftctl.raft.inputs import (
@@ -57,7 +57,10 @@ class Core:
                  random: Callable[[], float]) -> None:
         """`random` returns floats in [0, 1). A restored promise begins a start vow at `now` (P2)."""
         self._state = State(own, incarnation, timing, restored, now, random)
-        self._state.set_election_deadline(now)
+        if self._state.configuration.voters == (own,):
+            self._state.election_deadline = now      # nobody else to wait for; a start vow holds all the same
+        else:
+            self._state.set_election_deadline(now)
 
     def step(self, now: Instant, given: Input) -> None:
         """Take one input. What it causes is in the next `ready`."""
@@ -132,9 +135,7 @@ class Core:
         if state.role == LEADER:
             due = state.rounds.last_sent.plus(state.timing.heartbeat)
             return state.lease_end if state.shows_leader and state.lease_end < due else due
-        if not state.is_voter or state.stopping:
-            return None
-        return later(state.election_deadline, state.vow.end)
+        return state.campaign_due if state.can_campaign else None
 
     # --- one method an input
 
@@ -188,6 +189,8 @@ class Core:
             election.count_votes(state, now)
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
+        known = self._state.incarnations.get(given.peer, 0)
+        self._state.incarnations[given.peer] = max(known, given.incarnation)
         replication.link_up(self._state, given.peer, given.generation)
 
     def _link_down(self, now: Instant, given: LinkDown) -> None:

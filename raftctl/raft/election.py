@@ -20,9 +20,10 @@ _AS_NEW = "as new"     # the one answer to a pre-vote that grants it
 
 def election_alarm(state: State, now: Instant) -> None:
     """Campaign when the election timeout is over and nothing forbids it. At each alarm of a non-leader."""
-    if not now.reached(state.election_deadline) or not may_campaign(state, now):
+    due = state.campaign_due
+    if not now.reached(due) or not may_campaign(state, now):
         return
-    late_ns = now.since(state.election_deadline)
+    late_ns = due.left_within(now)     # since the slower clock got there: only then did the timer ring
     if late_ns > state.timing.heartbeat and not state.election_was_late:
         # We were stopped, so the leader's words may wait unread: hear them first (pitfall 7.3).
         state.decide(f"election timer {late_ns // MS} ms late", "waits one more heartbeat")
@@ -33,7 +34,7 @@ def election_alarm(state: State, now: Instant) -> None:
 
 
 def may_campaign(state: State, now: Instant) -> bool:
-    return state.is_voter and not state.stopping and state.role != LEADER and not state.is_vowed(now)
+    return state.can_campaign and state.role != LEADER and not state.is_vowed(now)
 
 
 def begin_pre_vote(state: State, now: Instant) -> None:
@@ -45,11 +46,16 @@ def begin_pre_vote(state: State, now: Instant) -> None:
     refusing = " ".join(state.name(peer) for peer in others if state.ballots.get(peer) is False)
     if refusing:
         cause += f", refused by {refusing}"
+    if not others:
+        cause = "is the only voter"
     # A pre-candidate that still named a leader would refuse its peers for it (pitfall 1.5).
     state.become_follower(now, state.term, None)
     state.role = PRE_CANDIDATE
     state.ballots = {state.own: True}
-    _set_retry(state, now)
+    state.set_election_deadline(now)
+    if not now.reached(state.hurry_end):
+        # After a proof of death all live voters know it in milliseconds: ask again at once (P4).
+        state.hurry_election(now, 10, 12)
     asked = " ".join(state.name(peer) for peer in others)
     if state.repeats.is_due(now, "candidacy", (state.term, asked, refusing)):
         state.decide(cause, f"pre-candidate, asks {asked or 'nobody'} for term {state.term + 1}")
@@ -109,7 +115,8 @@ def _begin_candidacy(state: State, now: Instant, pre_votes: int) -> None:
     state.set_hard(term=state.term + 1, vote=state.own)
     state.role = CANDIDATE
     state.ballots = {}
-    _set_retry(state, now)
+    # Not hurried: votes take a sync here and one there. A refusal hurries it (`receive_vote_reply`).
+    state.set_election_deadline(now)
     total = len(state.configuration.voters)
     state.decide(f"pre-votes {pre_votes}/{total}", f"candidate term {state.term}")
     for peer in state.configuration.voters:
@@ -168,10 +175,3 @@ def count_votes(state: State, now: Instant) -> None:
     granted = {peer: True for peer, ballot in state.ballots.items() if ballot}
     if is_quorum(granted, state.configuration.voters):
         leadership.begin(state, now, len(granted))
-
-
-def _set_retry(state: State, now: Instant) -> None:
-    # After a proof of death all live voters know it in milliseconds: ask again at once, not in a second (P4).
-    state.set_election_deadline(now)
-    if not now.reached(state.hurry_end):
-        state.hurry_election(now, 10, 12 if state.role == PRE_CANDIDATE else 30)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
+from raftctl.raft import release
 from raftctl.raft.inputs import FOLLOWER, LEADER
 from raftctl.raft.messages import ORIGIN, Append, AppendReply, Instance, Position
 from raftctl.raft.state import Acknowledgement, State, Vow
@@ -15,8 +16,9 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
         # Answered with our term, else a leader that is behind would never learn it (pitfall 1.5).
         state.send(peer, AppendReply(state.term, generation, message.round, False, 0, ORIGIN))
         return
-    if (message.incarnation, message.term) <= state.released.get(peer, (0, 0)):
-        state.decide(f"{state.name(peer)} was released in term {message.term}", "ignores its append")
+    ended = release.why_ended(state, peer, message.incarnation, message.term)
+    if ended:
+        state.decide(ended, "ignores its append")
         return
     if message.term == state.term and state.role == LEADER:
         state.decide(f"{state.name(peer)} also claims term {message.term}", "ignores its append")

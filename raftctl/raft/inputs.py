@@ -72,10 +72,14 @@ class Persisted(NamedTuple):
 
 
 class LinkUp(NamedTuple):
-    """Our own connection to `peer` is up; acks that echo an older `generation` count no more (P2)."""
+    """Our own connection to `peer` is up; acks that echo an older `generation` count no more (P2).
+
+    `incarnation` is what the peer showed in this handshake: words of an older one renew no vow any more (P4).
+    """
 
     peer: Instance
     generation: int
+    incarnation: int
 
 
 class LinkDown(NamedTuple):

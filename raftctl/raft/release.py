@@ -2,37 +2,60 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from raftctl.base.instants import Instant
-from raftctl.raft.inputs import LEADER
-from raftctl.raft.messages import Release
+from raftctl.raft.messages import Instance, Release
 from raftctl.raft.state import MS, State
 
 
 def receive_release(state: State, now: Instant, message: Release) -> None:
     """End the vow to that incarnation of terms up to `message.term`, and campaign by rank where it led.
 
-    Nothing else ends: not a vow to another incarnation or a later term, and not the start vow, which does not
-    know to whom it is owed. What the released one still says in those terms renews nothing (`following.py`).
+    Nothing else ends: not a vow to another incarnation (a clone of the directory shows a later one while the
+    original leads, pitfall 1.3) or to a later term, nor the start vow, which knows no leader.
     """
-    proven = (message.incarnation, message.term)
-    if message.instance == state.own or proven <= state.released.get(message.instance, (0, 0)):
+    proven = (message.instance, message.incarnation)
+    if message.instance == state.own or message.term <= state.released.get(proven, 0):
         return
-    state.released[message.instance] = proven
-    name = state.name(message.instance)
-    vow = state.vow
-    if vow.to == message.instance and vow.incarnation == message.incarnation and vow.term <= message.term:
-        state.vow = vow._replace(end=now)
-    if state.leader != message.instance or state.term > message.term or state.role == LEADER:
+    _remember(state, proven, message.term)
+    name, vow = state.name(message.instance), state.vow
+    if (vow.to, vow.incarnation) != proven or vow.term > message.term:
+        state.decide(f"{name} released term {message.term}", "goes on")
+        return
+    state.vow = vow._replace(end=now)
+    if state.leader != message.instance:
         state.decide(f"{name} released term {message.term}", "goes on")
         return
     state.leader, state.owed = None, None
     state.repeats.forget()
+    if not state.can_campaign:
+        state.decide(f"{name} released term {message.term}", "waits for the next leader")
+        return
     rank = _rank(state, message.instance)
     wait = rank * 10 * MS + int(state.random() * 2 * MS)
     state.hurry_end = now.plus(state.timing.election_min)
     state.election_deadline = now.plus(wait)
     state.election_was_late = False
     state.decide(f"{name} released term {message.term}", f"campaigns in {wait // MS} ms, rank {rank}")
+
+
+def why_ended(state: State, peer: Instance, incarnation: int, term: int) -> str:
+    """Return why words of this leadership renew no vow, for people; empty where they do."""
+    newest = state.incarnations.get(peer, 0)
+    if incarnation < newest:
+        return f"incarnation {newest} of {state.name(peer)} came after {incarnation}"
+    if term <= state.released.get((peer, incarnation), 0):
+        return f"{state.name(peer)} was released in term {term}"
+    return ""
+
+
+def _remember(state: State, proven: Tuple[Instance, int], term: int) -> None:
+    instance, _ = proven
+    for known in list(state.released):
+        if known[0] == instance and known[1] < state.incarnations.get(instance, 0):
+            del state.released[known]          # older words are ignored by the handshake that came since
+    state.released[proven] = term
 
 
 def _rank(state: State, dead: str) -> int:

@@ -84,8 +84,8 @@ def receive_append_reply(state: State, now: Instant, peer: Instance, message: Ap
 def _back_up(state: State, peer: Instance, progress: Progress, message: AppendReply) -> None:
     # Fast back-up by whole terms (Raft §5.3): the last entry of ours that is not newer than the peer's hint.
     agreed = state.log.last_not_newer(message.hint.index, message.hint.term)
-    if agreed + 1 >= progress.next_index and not progress.probing:
-        return                                   # an answer to an append sent before the last back-up
+    if agreed + 1 >= progress.next_index:
+        return      # answers an append of before the last back-up: a refused probe leads further back
     state.decide(f"{state.name(peer)} refused, its log could agree at {message.hint}",
                  f"probes it at {agreed}")
     progress.rejected(agreed + 1)

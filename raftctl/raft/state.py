@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import require
-from raftctl.base.instants import Instant
+from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import NOBODY, Configuration
 from raftctl.raft.inputs import FOLLOWER, LEADER, Accepted, Decision, Refusal, Restored, Timing
@@ -64,7 +64,8 @@ class State:
         self.leader: Optional[Instance] = None
         self.stopping = False
         self.links: Dict[Instance, int] = {}             # peer → generation of our own connection
-        self.released: Dict[Instance, Tuple[int, int]] = {}   # → (incarnation, term) proven dead (P4)
+        self.incarnations: Dict[Instance, int] = {}      # the newest that shook hands with us
+        self.released: Dict[Tuple[Instance, int], int] = {}   # (peer, incarnation) → last term, given up (P4)
 
         self.commit_index = 0
         self.handed_out = 0                              # committed entries given to the store
@@ -110,6 +111,16 @@ class State:
     @property
     def is_voter(self) -> bool:
         return self.configuration.is_voter(self.own)
+
+    @property
+    def can_campaign(self) -> bool:
+        """Is this node one of those that may lead, once no vow forbids it (pitfall 9.7)?"""
+        return self.is_voter and not self.stopping
+
+    @property
+    def campaign_due(self) -> Instant:
+        """The first moment at which the election timeout is over and no vow forbids a candidacy."""
+        return later(self.election_deadline, self.vow.end)
 
     @property
     def peers(self) -> Tuple[Instance, ...]:

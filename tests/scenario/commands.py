@@ -99,9 +99,14 @@ def put_on_disk(world: World, words: Words) -> None:
 
 
 def set_timeout(world: World, words: Words) -> None:
-    least, most = world.timing.election_min, world.timing.election_max
+    _, least, most = world.nodes[words[0]].timing
     # Half a millionth of a span more: a float's rounding must not make it the nanosecond before.
     world.nodes[words[0]].draw = (ns(words[1]) - least + 0.5) / (most - least)
+
+
+def set_timing(world: World, words: Words) -> None:
+    node, (least, most) = down(world, words[0]), words[1].split("-")
+    node.timing = node.timing._replace(election_min=ns(least), election_max=ns(most))
 
 
 def set_clock(world: World, words: Words) -> None:
@@ -207,6 +212,12 @@ def stop(world: World, words: Words) -> None:
             node.crash()
 
     world.at(world.now_ns + ns(pairs(words[1:], ("work",)).get("work", ["0"])[0]), worked)
+
+
+def resign(world: World, words: Words) -> None:
+    node = running(world, words[0])
+    node.give(Stopping())
+    node.give(Resigned())
 
 
 def pause(world: World, words: Words) -> None:
@@ -349,6 +360,7 @@ COMMANDS: Dict[str, Entry] = {
                    "what is on the disk of a node that does not run; "
                    "the log as terms of its entries from index 1"),
     "timeout": Entry(set_timeout, True, "timeout NODE MS", "the election timeout it draws from now on"),
+    "timing": Entry(set_timing, True, "timing NODE MIN-MAX", "its own election times, while it does not run"),
     "clock": Entry(set_clock, True, "clock NODE [boot RATE] [raw RATE]", "how fast its clocks run (1: true)"),
     "disk": Entry(set_disk, True, "disk NODE MS|stuck",
                   "how long a sync takes; stuck: until a later disk command"),
@@ -364,6 +376,7 @@ COMMANDS: Dict[str, Entry] = {
     "start": Entry(start, False, "start NODE…", "start it again on its disk: next incarnation"),
     "kill": Entry(kill, False, "kill NODE…", "it is gone at once; what was not synced is lost"),
     "stop": Entry(stop, False, "stop NODE [work MS]", "orderly: outgoing work of that length, RELEASE, gone"),
+    "resign": Entry(resign, False, "resign NODE", "orderly as well, but the process lives on for now"),
     "pause": Entry(pause, False, "pause NODE…", "time goes on, it does nothing, what comes waits"),
     "resume": Entry(resume, False, "resume NODE…", "it wakes: its late alarm first, then what waited"),
     "release": Entry(release, False, "release NODE [term T] [incarnation N]",

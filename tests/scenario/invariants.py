@@ -72,8 +72,8 @@ class Invariants:
         disk, leader = node.disk, self._world.nodes.get(target)
         assert node.core is not None
         self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
-        self._require(disk.hard_state.promise >= self._world.timing.election_min, "a vow that is not on disk",
-                      node, disk.hard_state)
+        promised = leader.timing.election_min if leader else 0
+        self._require(disk.hard_state.promise >= promised, "a vow that is not on disk", node, disk.hard_state)
         if node.core.view().term > message.term:
             return                  # a later leader may have overwritten it in this turn: the ack was true
         self._require(disk.entries[:message.match] == log_of(node)[:message.match],

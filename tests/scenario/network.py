@@ -60,7 +60,7 @@ class Network:
             return
         self._generations[way] = generation = self._generations.get(way, 0) + 1
         self.open[way] = Connection(way, generation)
-        source.give(LinkUp(way[1], generation))
+        source.give(LinkUp(way[1], generation, target.incarnation))
 
     def dial_all(self, name: str, after_ns: int = 0) -> None:
         """Connect `name` with all others, both ways, `after_ns` from now."""

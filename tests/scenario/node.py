@@ -26,6 +26,7 @@ class Node:
         self.core: Optional[Core] = None
         self.view: Optional[View] = None
         self.incarnation = 0
+        self.timing = world.timing
         self.draw = 0.5                    # what the random source answers: an election timeout as a fraction
         self.paused = False
         self.applied = 0
@@ -54,7 +55,7 @@ class Node:
         self.incarnation += 1
         self.applied = 0
         restored = Restored(self.disk.hard_state, tuple(self.disk.entries))
-        self.core = Core(self.name, self.incarnation, self.world.timing, restored, self.now,
+        self.core = Core(self.name, self.incarnation, self.timing, restored, self.now,
                          lambda: self.draw)
         self._carry_out(self.core.ready(self.now))
 

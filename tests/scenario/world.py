@@ -103,6 +103,7 @@ class World:
         self.begun = True
         draws = {name: node.draw for name, node in self.nodes.items()}
         leader = self.setting.leader
+        self.trace.muted = leader is not None
         for name, node in self.nodes.items():
             if leader:
                 node.draw = 0.0 if name == leader else 0.99
@@ -114,7 +115,6 @@ class World:
             self._settle(self.nodes[leader], draws)
 
     def _settle(self, leader: Node, draws: Dict[str, float]) -> None:
-        self.trace.muted = True
         limit = self.now_ns + SETTLE_NS
         while not leader.is_leased and self.now_ns < limit:
             self.run_to(self.now_ns + MS)

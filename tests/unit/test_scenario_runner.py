@@ -16,8 +16,7 @@ from scenario.parse import BadScript, Command, compose, parse
 from scenario.runner import difference, rewrite, run_text
 
 from raftctl.base.instants import Instant
-from raftctl.raft import lease, membership, replication
-from raftctl.raft.core import Core
+from raftctl.raft import election, lease, membership, replication
 from raftctl.raft.messages import COMMAND, Entry, HardState, Write
 from raftctl.raft.state import State
 
@@ -169,11 +168,11 @@ def broken(text, rule):
 
 
 def test_an_exception_in_the_core_fails_the_scenario_with_its_name(monkeypatch):
-    def end(self, now, given):
+    def end(state, now):
         raise ZeroDivisionError("taken for a leader")
-    monkeypatch.setattr(Core, "step", end)
-    broken("cluster n1\nrun to 2000\n",
-           "script:2: run to 2000: at 750.000 ms, n1: the core ended with ZeroDivisionError: taken")
+    monkeypatch.setattr(election, "begin_pre_vote", end)
+    broken("cluster n1 n2\ntimeout n1 750\nrun to 2000\n",
+           "script:3: run to 2000: at 750.000 ms, n1: the core ended with ZeroDivisionError: taken")
 
 
 def test_p2_two_lease_holders_are_found(monkeypatch):
