@@ -130,10 +130,16 @@ class Status:
         for row in rows:
             address = parse(row["address"])
             link = links.get(address)
-            row["name"] = f"{address.host}:{address.port}" if hosts.count(address.host) > 1 else address.host
+            row["name"] = self._name(row, address, is_alone=hosts.count(address.host) == 1)
             row["lastContactMs"] = self._contact_ms(row, link, now)
             row["problem"] = outlook.member_problem(row, link, silent_after_ms)
             row["framesDropped"] = link.dropped if link is not None else 0
+
+    def _name(self, row: Row, address: Address, *, is_alone: bool) -> str:
+        # A name of its own is in the node's file only; the others know what `--node` takes as well.
+        if row["instance"] == self._identity.instance:
+            return self._node.name
+        return address.host if is_alone else f"{address.host}:{address.port}"
 
     def _contact_ms(self, row: Row, link: Optional[LinkStatus], now: Instant) -> Optional[int]:
         """Return how long ago the member was heard: by an acknowledgement, any message, or a handshake."""

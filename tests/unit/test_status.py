@@ -32,7 +32,7 @@ class NodeThread:
 class Settings:
     """What `Status` reads of a `NodeConfig`."""
 
-    name, election_max_ns = "h:1", 1_000_000_000
+    name, election_max_ns = "n1", 1_000_000_000
 
 
 class Seen:
@@ -114,6 +114,13 @@ def test_the_page_of_the_protocol_names_every_field(world):
     answer = Seen(world.leaders()[0]).look()
     for field in (*answer, *answer["state"], *answer["members"][0]):
         assert re.search(rf"^\.Li {field}\b", page, re.MULTILINE), field
+
+
+def test_a_node_calls_itself_by_its_own_name_and_others_by_what_node_takes(world):
+    follower = roles(world)[1]
+    rows = {row["address"]: row["name"] for row in Seen(follower).look()["members"]}
+    own = rows.pop(follower.address)
+    assert own == Settings.name and all(name == address[6:] for address, name in rows.items())
 
 
 def test_the_rows_are_in_the_order_of_the_addresses(world):
