@@ -90,7 +90,8 @@ def test_version_is_the_bare_number(capfd, arguments):
         ),
         (
             ["put", "k", "v", "--if-rev", "9223372036854775808"],
-            "argument --if-rev: 9223372036854775808 is out of range; it is less than 2^63; see: raftctl help put",
+            "argument --if-rev: 9223372036854775808 is out of range; it is less than 2^63; see: raftctl help "
+            "put",
         ),
         (
             ["put", "k", "v", "--if-rev", "1", "--if-absent"],
