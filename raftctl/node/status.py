@@ -166,5 +166,6 @@ class Status:
 
     def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
         if rows and self._shown.view.configuration.find(self._identity.instance):
-            return outlook.judge(rows, self._shown.leader_address)
+            return outlook.judge(rows, self._shown.leader_address,
+                                 lasting=self._silent_after_ms() is not None)
         return outlook.judge_outside(self._shown.waiting_for, waiting, bool(rows))

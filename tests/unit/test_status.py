@@ -170,6 +170,21 @@ def test_without_a_leader_frozen_voters_are_not_reachable(world, monkeypatch):
     assert f"{other.address}: silent for " in answer["problem"]
 
 
+def test_a_node_that_does_not_hear_the_leader_whom_the_others_hear_says_so(world, monkeypatch):
+    leader, follower, other = roles(world)
+    seen = Seen(follower)
+    send = leader.send
+    monkeypatch.setattr(leader, "send", lambda address, *frame: str(address) == follower.address
+                        or send(address, *frame))
+    for _ in range(60):
+        world.run(100)
+        seen.hears(other)
+        answer = seen.look()
+    assert answer["state"]["leader"] is None and world.leaders() == [leader]
+    assert "they hear a leader that it does not" in answer["problem"]
+    assert "an election is under way" not in answer["problem"]
+
+
 def test_silence_before_the_node_asked_is_none(world, monkeypatch):
     leader, follower, other = roles(world)
     seen = Seen(follower)
