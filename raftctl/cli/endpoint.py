@@ -13,8 +13,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import Unreachable
 from raftctl.base.hosts import is_loopback
+from raftctl.config import places
 from raftctl.config.load import load, pick
-from raftctl.config.places import command_sockets
+from raftctl.config.model import Loaded
 from raftctl.net.client import CommandClient
 from raftctl.net.error_codes import from_reply
 
@@ -68,10 +69,22 @@ def find(options: argparse.Namespace) -> Daemon:
     """Return the daemon of --config and --node; `UsageError` where they name none, or several."""
     loaded = load(options.config, environ=os.environ, for_client=True)
     node = pick(loaded, options.node)
-    endpoints: List[tuple] = [("unix", path) for path in command_sockets(node)]
+    endpoints: List[tuple] = [("unix", path) for path in places.command_sockets(node)]
     if node.command_port is not None:
         endpoints.append(("tcp", _WILDCARDS.get(node.command_host, node.command_host), node.command_port))
-    return Daemon(tuple(endpoints), node.secrets, f"raftctl -c {loaded.path} start")
+    return Daemon(tuple(endpoints), node.secrets, _how_to_start(loaded))
+
+
+def _how_to_start(loaded: Loaded) -> str:
+    """Return the command that starts the daemon: its service, where `svcinstall` made one of this file."""
+    name = f"{loaded.service_name}.service"
+    try:
+        with open(os.path.join(places.SYSTEM_UNITS, name), encoding="utf-8", errors="replace") as unit:
+            origin = unit.read(4096).split("\n", 2)[1:2]
+    except OSError:
+        origin = []
+    is_ours = origin and f"{origin[0]} ".startswith(f"# for {loaded.path} ")
+    return f"systemctl start {name}" if is_ours else f"raftctl -c {loaded.path} start"
 
 
 def at(host: str, port: int) -> Daemon:

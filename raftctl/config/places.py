@@ -11,6 +11,7 @@ from raftctl.config.model import NodeConfig
 DEFAULT_CONFIG = "/etc/raftctl/config.json"
 SYSTEM_DATA = "/var/lib/raftctl"
 SYSTEM_RUNTIME = "/run/raftctl"
+SYSTEM_UNITS = "/etc/systemd/system"
 
 
 def config_path(path: Optional[str], environ: Mapping[str, str]) -> str:

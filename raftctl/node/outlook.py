@@ -96,6 +96,13 @@ def judge(rows: List[Row], leader: Optional[str], *, lasting: bool = False) -> O
     return Outlook(problem, "; ".join(filter(None, hints)), reachable, needed)
 
 
+def judge_moved(known: str, written: str) -> Outlook:
+    """Return how a node stands whose cluster knows it by another address than its file says."""
+    return Outlook(f"the cluster knows this node as {known}, its file says {written}",
+                   f'write "address": "{known}" again; or if it is to be a node of another cluster, stop it, '
+                   "move its data directory away and start it", 0, 0)
+
+
 def judge_outside(waiting_for: str, waiting: List[Tuple[str, str]], is_configured: bool) -> Outlook:
     """Return what a node that is no member waits for; `waiting`: whom it does not reach, and why.
 

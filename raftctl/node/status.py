@@ -165,7 +165,10 @@ class Status:
         return limit_ms if self._is_owed_words(self._shown) and owed_ms > limit_ms else None
 
     def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
-        if rows and self._shown.view.configuration.find(self._identity.instance):
+        member = self._shown.view.configuration.find(self._identity.instance)
+        if member and member.address != self._identity.address:
+            return outlook.judge_moved(member.address, self._identity.address)
+        if member and rows:
             return outlook.judge(rows, self._shown.leader_address,
                                  lasting=self._silent_after_ms() is not None)
         return outlook.judge_outside(self._shown.waiting_for, waiting, bool(rows))

@@ -10,6 +10,9 @@ import pytest
 from raftctl.base.errors import Unreachable
 from raftctl.cli import endpoint
 from raftctl.cli.endpoint import Daemon, at
+from raftctl.config import places
+from raftctl.config.load import load
+from raftctl.host import systemd
 
 STATE = {"action": "state"}
 
@@ -32,6 +35,25 @@ def found(*endpoints):
 
 def test_where_nothing_listens_the_command_to_start_it_is_named(tmp_path):
     assert refusal(found(("unix", str(tmp_path / "s")))).endswith("; start one: raftctl -c c.json start")
+
+
+@pytest.mark.parametrize(("second_line", "expected"), [
+    ("# for {path}", "systemctl start raftctl.service"),
+    ("# for {path} --node tcp://h1:8089", "systemctl start raftctl.service"),
+    ("# for {path}.other", "raftctl -c {path} start"),
+    ("[Unit]", "raftctl -c {path} start"),
+])
+def test_where_there_is_a_service_of_this_configuration_it_is_what_is_to_be_started(
+        second_line, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(places, "SYSTEM_UNITS", str(tmp_path))
+    path = tmp_path / "c.json"
+    path.write_text('{"address": "tcp://localhost:8089", "dataDir": "d"}')
+    unit = systemd.MARKER + "\n" + second_line.format(path=path) + "\n"
+    (tmp_path / "raftctl.service").write_text(unit)
+    loaded = load(str(path), environ={})
+    assert endpoint._how_to_start(loaded) == expected.format(path=path)
+    (tmp_path / "raftctl.service").unlink()
+    assert endpoint._how_to_start(loaded) == f"raftctl -c {path} start"
 
 
 def test_a_daemon_that_hangs_is_not_to_be_started_again(listener, monkeypatch):

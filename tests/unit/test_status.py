@@ -213,6 +213,15 @@ def test_a_wiped_node_at_a_members_address_is_not_the_member(world):
     assert seen.look()["tolerates"] == 0
 
 
+def test_a_node_whose_file_has_another_address_than_its_cluster_knows_says_so(world):
+    follower = roles(world)[1]
+    follower.turn.identity = follower.turn.identity._replace(address="tcp://localhost:8089")
+    answer = Seen(follower).look()
+    assert answer["problem"] == (
+        f"the cluster knows this node as {follower.address}, its file says tcp://localhost:8089")
+    assert f'write "address": "{follower.address}" again' in answer["hint"]
+
+
 def test_a_wiped_node_says_which_cluster_it_asks_and_nobody_is_to_be_started(world):
     leader, follower, wiped = roles(world)
     wiped.kill()
