@@ -40,8 +40,10 @@ def timeout(text: str) -> float:
 
 def count(text: str) -> int:
     """Return a revision or a number of nodes; the command checks its range."""
-    if not (text.isascii() and text.isdigit() and len(text) <= 19):
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 0')
+    if len(text) > 19 or int(text) >= 1 << 63:
+        raise argparse.ArgumentTypeError(f"{text} is out of range; it is less than 2^63")
     return int(text)
 
 
@@ -109,7 +111,7 @@ COMMANDS: Dict[str, Command] = {
         "standard error.",
         (_argument("host", metavar="HOST", nargs="?",
                    help="ask the command port of this host instead; needs no configuration"),
-         _argument("port", metavar="PORT", nargs="?", type=port),
+         _argument("port", metavar="PORT", nargs="?", type=port, help="its command_port"),
          _argument("--is", metavar="S[,S]", dest="states", type=states,
                    help="answer by exit status: is it one of these?"),
          JSON, TIMEOUT)),

@@ -128,7 +128,13 @@ def _read_options(options: argparse.Namespace) -> Dict[str, str]:
 
 
 def _serve(folder: str, ports: Ports, count: int, events: Dict[str, str]) -> int:
-    os.mkdir(folder, 0o700)
+    try:
+        os.mkdir(folder, 0o700)
+    except OSError as error:
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(
+            f"{folder}: can't be made ({reason}); name a folder where it can: TMPDIR=DIR"
+        ) from None
     path = os.path.join(folder, "cluster.json")
     with open(path, "x", encoding="utf-8") as file:
         pairs = [(ports.take(), ports.take()) for _ in range(count)]

@@ -63,7 +63,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         write_atomic(path, packed, 0o755)
     except OSError as error:
-        raise UsageError(f"{path}: not written ({os.strerror(error.errno or 0).lower()})") from None
+        reason = os.strerror(error.errno or 0).lower()
+        raise UsageError(f"{path}: not written ({reason}); name another place: -o FILE") from None
     extra = ""
     if options.compile:
         extra = f", with byte code for Python {sys.version_info[0]}.{sys.version_info[1]}"

@@ -18,12 +18,11 @@ from raftctl.base.files import sync_directory, write_atomic
 from raftctl.cli import output
 from raftctl.cli.program import program
 from raftctl.config.load import load, pick
-from raftctl.config.places import config_path
+from raftctl.config.places import SYSTEM_UNITS, config_path
 from raftctl.host import systemd
 from raftctl.host.systemd import Unit
 
-UNITS = "/etc/systemd/system"
-# A unit in UNITS hides one of the same name here.
+# A unit in SYSTEM_UNITS hides one of the same name here.
 OTHER_UNITS = (
     "/run/systemd/system",
     "/usr/local/lib/systemd/system",
@@ -40,7 +39,7 @@ class Host(NamedTuple):
     """What of the host is looked at and changed; a test gives its own."""
 
     is_root: bool
-    units: str = UNITS
+    units: str = SYSTEM_UNITS
     other_units: Tuple[str, ...] = OTHER_UNITS
     booted: str = BOOTED
     systemctl: str = "systemctl"

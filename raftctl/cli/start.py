@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import argparse
 import os
+from typing import Tuple
 
 from raftctl.base.addresses import parse
-from raftctl.base.errors import UsageError
+from raftctl.base.errors import DISK, DONE, FAULT, NOT_ALLOWED, USAGE, UsageError
+from raftctl.cli import output
 from raftctl.cli.program import program
 from raftctl.config.load import load, pick
+from raftctl.config.model import Loaded, NodeConfig
 from raftctl.config.nodes import refuse_join
+from raftctl.config.places import NoneNamed
 from raftctl.host import guardian
+
+_ENDS = {
+    USAGE: "status 2, the configuration can't be used",
+    NOT_ALLOWED: "status 6, another raftctl uses the data directory",
+    FAULT: "status 70, a fault of raftctl",
+    DISK: "status 74, the disk failed or what is on it is damaged",
+}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -22,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         return local.run(options)
     if options.event:
         raise UsageError('--event goes with --local; in a configuration it is the key "events"')
-    loaded = load(options.config, environ=os.environ)
+    loaded = _load(options)
     nodes = loaded.nodes if options.node is None else (pick(loaded, options.node),)
     prefix = program()
     if options.join is not None:
@@ -38,4 +49,21 @@ def run(options: argparse.Namespace) -> int:
         nodes = (nodes[0]._replace(join=address),)
         # The child reads the file itself; what the command line changed it must be told.
         prefix += ["--join", str(address)]
-    return guardian.run(loaded, nodes, program=prefix)
+    status = guardian.run(loaded, nodes, program=prefix)
+    _say_where(status, loaded, nodes)
+    return status
+
+
+def _load(options: argparse.Namespace) -> Loaded:
+    try:
+        return load(options.config, environ=os.environ)
+    except NoneNamed as error:
+        raise UsageError(f"{error}; a first look without any: raftctl start --local 3") from None
+
+
+def _say_where(status: int, loaded: Loaded, nodes: Tuple[NodeConfig, ...]) -> None:
+    """Say which log knows why it ended, if that was not on this terminal already."""
+    files = [loaded.log_file, *(node.log_file for node in nodes)]
+    named = " ".join(dict.fromkeys(file for file in files if file is not None))
+    if status != DONE and named:
+        output.complain(f"ended with {_ENDS.get(status, f'status {status}')}; see {named}")

@@ -87,7 +87,7 @@ def _row(member: Dict[str, Any], own_address: Optional[str]) -> tuple:
 def _heard(member: Dict[str, Any]) -> str:
     contact, connected = member.get("lastContactMs"), member.get("connected")
     if contact is None:
-        return "connected" if connected else "never"
+        return "connected" if connected else "not since start"
     # Followers say nothing to each other for hours: with nothing wrong, the connection is the news.
     if connected and contact > _LATELY_MS and not member.get("problem"):
         return "connected"

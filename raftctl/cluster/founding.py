@@ -286,7 +286,8 @@ class Founding:
         if self._adopting is not None:
             return "the founding has begun already; ask again"
         if self._join:
-            return f'this node is told to join {self._join}; take "join" out of its file first'
+            return (f'this node is told to join {self._join}; take "join" out of its file first, or where '
+                    'the command join said so, stop it and remove the file "join" from its data directory')
         if self._clusters:
             address, (cluster_id, _) = min(self._clusters.items())
             return f"{address} has data of cluster {cluster_id}; this node joins it instead"

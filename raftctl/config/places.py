@@ -11,15 +11,29 @@ from raftctl.config.model import NodeConfig
 DEFAULT_CONFIG = "/etc/raftctl/config.json"
 SYSTEM_DATA = "/var/lib/raftctl"
 SYSTEM_RUNTIME = "/run/raftctl"
+SYSTEM_UNITS = "/etc/systemd/system"
 
 
 def config_path(path: Optional[str], environ: Mapping[str, str]) -> str:
     """Return the file in use: `path` (--config), else RAFTCTL_CONFIG, else /etc/raftctl/config.json."""
-    chosen = path if path is not None else environ.get("RAFTCTL_CONFIG") or DEFAULT_CONFIG
+    if path is not None:
+        return _existing(path, "check the name")
+    named = environ.get("RAFTCTL_CONFIG")
+    if named:
+        return _existing(named, "RAFTCTL_CONFIG names it; change that, or name another: --config FILE")
+    if not os.path.lexists(DEFAULT_CONFIG):
+        raise NoneNamed(f"{DEFAULT_CONFIG}: no such file; name one: --config FILE")
+    return DEFAULT_CONFIG
+
+
+class NoneNamed(UsageError):
+    """No configuration was named, and there is none in the usual place."""
+
+
+def _existing(chosen: str, mend: str) -> str:
     if not chosen:
         raise UsageError("the name of the configuration file is empty; name one: --config FILE")
     if not os.path.lexists(chosen):
-        mend = "name one: --config FILE" if path is None else "check the name"
         raise UsageError(f"{chosen}: no such file; {mend}")
     return chosen
 

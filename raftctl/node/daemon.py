@@ -288,7 +288,9 @@ class Daemon:
         target = _parse_target(address, self._identity.address)
         members = self._status.shown.view.configuration.members
         if len(members) > 1:
-            raise CommandError("refused", f"this node is in a cluster of {len(members)} members already")
+            raise CommandError("refused", f"this node is in a cluster of {len(members)} members already",
+                               hint="a node of another cluster comes without data: stop it, move its data "
+                                    'directory away, and start it with "join" in its file')
         if self._identity.listed:
             raise CommandError("refused", 'this node has a "clusterNodes" list, it joins those by itself; '
                                           "take the list out of its file first")

@@ -71,8 +71,11 @@ def member_problem(row: Row, link: Optional[LinkStatus], silent_after_ms: Option
     return link.problem or "not reached yet"
 
 
-def judge(rows: List[Row], leader: Optional[str]) -> Outlook:
-    """Return how a cluster of `rows`, with their "problem", stands; `leader` is an address or None."""
+def judge(rows: List[Row], leader: Optional[str], *, lasting: bool = False) -> Outlook:
+    """Return how a cluster of `rows`, with their "problem", stands; `leader` is an address or None.
+
+    `lasting`: this node has asked for votes longer than an election takes.
+    """
     voters = [row for row in rows if row["role"] == "voter"]
     reachable, needed = sum(1 for row in voters if not row["problem"]), quorum_size(voters)
     ailing = [(row["address"], row["problem"]) for row in rows if row["problem"]]
@@ -80,10 +83,24 @@ def judge(rows: List[Row], leader: Optional[str]) -> Outlook:
     if leader is not None:
         return Outlook(named or None, advice(ailing), reachable, needed)
     counted = f"no leader: {reachable} of {len(voters)} voters are reachable, {needed} are needed"
-    if reachable >= needed:
-        return Outlook(f"{counted}, so an election is under way" + (f"; {named}" if named else ""),
-                       "wait a moment; if it lasts, ask the others: raftctl status", reachable, needed)
-    return Outlook(f"{counted}; {named}", advice(ailing), reachable, needed)
+    if reachable < needed:
+        return Outlook(f"{counted}; {named}", advice(ailing), reachable, needed)
+    hints = ["wait a moment", None]
+    if lasting:
+        counted += (", but they give this node no votes: they hear a leader that it does not, "
+                    "or have a newer log")
+        hints = ["run raftctl status on one of them", advice(ailing)]
+    else:
+        counted += ", so an election is under way"
+    problem = f"{counted}; {named}" if named else counted
+    return Outlook(problem, "; ".join(filter(None, hints)), reachable, needed)
+
+
+def judge_moved(known: str, written: str) -> Outlook:
+    """Return how a node stands whose cluster knows it by another address than its file says."""
+    return Outlook(f"the cluster knows this node as {known}, its file says {written}",
+                   f'write "address": "{known}" again; or if it is to be a node of another cluster, stop it, '
+                   "move its data directory away and start it", 0, 0)
 
 
 def judge_outside(waiting_for: str, waiting: List[Tuple[str, str]], is_configured: bool) -> Outlook:

@@ -35,7 +35,7 @@ _MESSAGES = {
     "unknown_outcome": "the leader was lost, or the {seconds:g} s were over, before it answered",
     "busy": "too many requests are under way",
     "not_found": "no such key",
-    "compare_failed": "the key has revision {revision}, not the expected one; nothing was changed",
+    "compare_failed": "the key has revision {revision}{absent}, not the expected one; nothing was changed",
 }
 
 
@@ -90,7 +90,9 @@ class Requests:
         if answer.code is not None:
             text = _MESSAGES.get(answer.code, "refused by the leader")
             extra = {"revision": answer.revision} if answer.code == "compare_failed" else {}
-            raise CommandError(answer.code, text.format(seconds=timeout_s, revision=answer.revision), **extra)
+            absent = "" if answer.revision else " (it is absent)"
+            raise CommandError(answer.code, text.format(seconds=timeout_s, revision=answer.revision,
+                                                        absent=absent), **extra)
         return answer
 
     # --- actions
@@ -111,18 +113,14 @@ class Requests:
         return self._status.cluster(self._state(request, timeout_s), timeout_s)
 
     def _get(self, request: _Object, timeout_s: float) -> _Object:
-        key = _key(request)
-        if _flag(request, "stale"):
+        key, is_stale = _key(request), _flag(request, "stale")
+        self._status.check_initialized()
+        if is_stale:
             answer = self._status.stale(key, timeout_s)
             if answer.code:
-                raise CommandError(answer.code, f'no key "{request["key"]}"')
+                raise _no_key(request)
         else:
-            try:
-                answer = self._ask(READ, key, timeout_s)
-            except CommandError as error:
-                if error.code == "not_found":
-                    raise CommandError("not_found", f'no key "{request["key"]}"') from error
-                raise
+            answer = self._ask_of_key(request, READ, key, timeout_s)
         return {"key": request["key"], **_show_value(answer.value or b""), "revision": answer.revision}
 
     def _put(self, request: _Object, timeout_s: float) -> _Object:
@@ -141,7 +139,16 @@ class Requests:
         key = _key(request)
         self._status.check_initialized()
         body = commands.encode_delete(key, _revision(request))
-        return {"revision": self._ask(PROPOSE, body, timeout_s).revision}
+        return {"revision": self._ask_of_key(request, PROPOSE, body, timeout_s).revision}
+
+    def _ask_of_key(self, request: _Object, kind: int, body: bytes, timeout_s: float) -> Answer:
+        """As `_ask`; where the key is absent, its name is said."""
+        try:
+            return self._ask(kind, body, timeout_s)
+        except CommandError as error:
+            if error.code == "not_found":
+                raise _no_key(request) from error
+            raise
 
     def _bootstrap(self, request: _Object, timeout_s: float) -> _Object:
         refusal = self._status.bootstrap(timeout_s)
@@ -177,6 +184,10 @@ def _timeout_s(request: _Object) -> float:
     if type(value) is not int or not 0 < value <= LONGEST_TIMEOUT_MS:
         raise CommandError("bad_request", f'"timeoutMs" is a whole number from 1 to {LONGEST_TIMEOUT_MS}')
     return value / 1000
+
+
+def _no_key(request: _Object) -> CommandError:
+    return CommandError("not_found", f'no key "{request["key"]}"')
 
 
 def _flag(request: _Object, name: str) -> bool:

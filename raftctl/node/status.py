@@ -131,10 +131,16 @@ class Status:
         for row in rows:
             address = parse(row["address"])
             link = links.get(address)
-            row["name"] = f"{address.host}:{address.port}" if hosts.count(address.host) > 1 else address.host
+            row["name"] = self._name(row, address, is_alone=hosts.count(address.host) == 1)
             row["lastContactMs"] = self._contact_ms(row, link, now)
             row["problem"] = outlook.member_problem(row, link, silent_after_ms)
             row["framesDropped"] = link.dropped if link is not None else 0
+
+    def _name(self, row: Row, address: Address, *, is_alone: bool) -> str:
+        # A name of its own is in the node's file only; the others know what `--node` takes as well.
+        if row["instance"] == self._identity.instance:
+            return self._node.name
+        return address.host if is_alone else f"{address.host}:{address.port}"
 
     def _contact_ms(self, row: Row, link: Optional[LinkStatus], now: Instant) -> Optional[int]:
         """Return how long ago the member was heard: by an acknowledgement, any message, or a handshake."""
@@ -160,6 +166,10 @@ class Status:
         return limit_ms if self._is_owed_words(self._shown) and owed_ms > limit_ms else None
 
     def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
-        if rows and self._shown.view.configuration.find(self._identity.instance):
-            return outlook.judge(rows, self._shown.leader_address)
+        member = self._shown.view.configuration.find(self._identity.instance)
+        if member and member.address != self._identity.address:
+            return outlook.judge_moved(member.address, self._identity.address)
+        if member and rows:
+            return outlook.judge(rows, self._shown.leader_address,
+                                 lasting=self._silent_after_ms() is not None)
         return outlook.judge_outside(self._shown.waiting_for, waiting, bool(rows))

@@ -89,6 +89,11 @@ def test_version_is_the_bare_number(capfd, arguments):
             'argument --if-rev: "-1" is no whole number from 0; see: raftctl help put',
         ),
         (
+            ["put", "k", "v", "--if-rev", "9223372036854775808"],
+            "argument --if-rev: 9223372036854775808 is out of range; it is less than 2^63; see: raftctl help "
+            "put",
+        ),
+        (
             ["put", "k", "v", "--if-rev", "1", "--if-absent"],
             "--if-absent and --if-rev exclude each other; --if-absent is --if-rev 0",
         ),

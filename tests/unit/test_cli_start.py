@@ -14,6 +14,7 @@ import pytest
 from raftctl.cli import child, local, start
 from raftctl.cli.main import main
 from raftctl.cli.program import program
+from raftctl.config import places
 
 CLUSTER = {
     "nodes": [
@@ -66,6 +67,40 @@ def test_start_runs_all_nodes_of_a_cluster_file_or_the_picked_one(guardian, conf
 def test_start_returns_the_status_of_the_guardian(guardian, config):
     guardian.during = lambda loaded, observer: 6
     assert main(["-c", config, "start"]) == 6
+
+
+def test_a_start_that_fails_names_the_logs_that_say_why(guardian, config, tmp_path, capfd):
+    guardian.during = lambda loaded, observer: 6
+    main(["-c", config, "start"])
+    assert capfd.readouterr().err == ""       # it said so here
+    path = tmp_path / "logs.json"
+    node = dict(CLUSTER["nodes"][0], logFile="a")
+    path.write_text(json.dumps({"logFile": "g", "nodes": [node]}))
+    assert main(["-c", str(path), "start"]) == 6
+    assert capfd.readouterr().err == (
+        "raftctl: ended with status 6, another raftctl uses the data directory; "
+        f"see {tmp_path}/g {tmp_path}/a\n"
+    )
+    guardian.during = lambda loaded, observer: 0
+    assert main(["-c", str(path), "start"]) == 0
+    assert capfd.readouterr().err == ""
+
+
+def test_start_without_a_configuration_says_how_to_have_a_look(guardian, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(places, "DEFAULT_CONFIG", str(tmp_path / "none.json"))
+    assert main(["start"]) == 2
+    assert capfd.readouterr().err == (
+        f"raftctl: {tmp_path}/none.json: no such file; name one: --config FILE; "
+        "a first look without any: raftctl start --local 3\n"
+    )
+
+
+def test_p9_local_says_so_where_it_can_make_no_folder(guardian, monkeypatch, tmp_path, capfd):
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "none"))
+    assert main(["start", "--local", "1"]) == 2
+    said = capfd.readouterr().err
+    assert "can't be made (no such file or directory); name a folder where it can: TMPDIR=DIR" in said
+    assert guardian.calls == []
 
 
 def test_start_join_tells_the_node_and_its_child(guardian, config):

@@ -156,6 +156,11 @@ def test_status_says_what_was_dropped_if_anything_was(ask):
     )
 
 
+def test_a_member_that_was_not_heard_since_this_node_started_is_not_said_to_have_been_heard_never():
+    member = dict(MEMBERS[2], lastContactMs=None)
+    assert "not since start" in "\n".join(describe(dict(STATUS, members=[member])))
+
+
 def test_status_json_is_the_whole_answer(ask):
     status, shown, _ = ask(FakeDaemon(status=STATUS), "status", "--json")
     assert (status, json.loads(shown)) == (0, STATUS)

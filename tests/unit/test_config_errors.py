@@ -647,7 +647,9 @@ def test_p9_the_file_of_the_environment_is_named(tmp_path):
     path = tmp_path / "none.json"
     with pytest.raises(UsageError) as refused:
         load(None, environ={"RAFTCTL_CONFIG": str(path)})
-    assert str(refused.value) == f"{path}: no such file; name one: --config FILE"
+    assert str(refused.value) == (
+        f"{path}: no such file; RAFTCTL_CONFIG names it; change that, or name another: --config FILE"
+    )
 
 
 def test_p9_a_directory_is_no_file(tmp_path):

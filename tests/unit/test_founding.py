@@ -397,7 +397,8 @@ def test_bootstrap_is_refused(prepare, text):
 
 
 def test_bootstrap_is_refused_on_a_node_that_is_told_to_join():
-    assert "told to join tcp://h2:8089" in node(join=H2).bootstrap(0)
+    refusal = node(join=H2).bootstrap(0)
+    assert "told to join tcp://h2:8089" in refusal and 'the file "join"' in refusal
 
 
 class World:

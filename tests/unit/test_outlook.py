@@ -70,6 +70,13 @@ def test_without_a_leader_and_with_enough_voters_an_election_is_under_way():
     assert f"{H3}: timed out" in found.problem and "wait" in found.hint
 
 
+def test_an_election_that_lasts_though_enough_are_there_is_refused_by_them():
+    found = judge([row(H1), row(H2), row(H3, "timed out")], None, lasting=True)
+    assert "they hear a leader that it does not, or have a newer log" in found.problem
+    assert f"{H3}: timed out" in found.problem and "wait" not in found.hint
+    assert found.hint.startswith("run raftctl status on one of them; look whether h3 is up")
+
+
 @pytest.mark.parametrize(("problem", "wanted"), [
     (dial.words(OSError(errno.ECONNREFUSED, "")), "start raftctl on h2"),
     (dial.words(socket.timeout()), "firewall"),

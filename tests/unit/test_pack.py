@@ -157,7 +157,8 @@ def test_a_directory_is_not_overwritten(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_is_named(tmp_path):
-    with pytest.raises(UsageError, match=r"nowhere/raftctl\.pyz: not written \(no such file or directory\)$"):
+    with pytest.raises(UsageError, match=r"nowhere/raftctl\.pyz: not written \(no such file or directory\); "
+                       "name another place: -o FILE$"):
         pack.run(argparse.Namespace(output=str(tmp_path / "nowhere/raftctl.pyz"), compile=False))
 
 

@@ -24,8 +24,11 @@ class Node:
         if self.answer is not None:
             self.requests.deliver(ask, self.answer)
 
+    is_initialized = True
+
     def check_initialized(self):
-        pass
+        if not self.is_initialized:
+            raise CommandError("not_initialized", "this node is in no cluster yet")
 
     def bootstrap(self, timeout_s):
         return None
@@ -67,6 +70,28 @@ def test_an_unknown_outcome_says_why_and_what_to_do():
         "the leader was lost, or the 1.5 s were over, before it answered", 5)
     assert error.hint == CODES["unknown_outcome"].hint == (
         "it may or may not have been done; read before you repeat it")
+
+
+def test_an_absent_key_is_named_also_where_it_was_to_be_removed():
+    for action in ("get", "del"):
+        error = Node(Answer("not_found", 0, None)).refusal({"action": action, "key": "k"})
+        assert (str(error), error.exit_status) == ('no key "k"', 1)
+
+
+def test_a_comparison_with_an_absent_key_says_that_it_is_absent():
+    error = Node(Answer("compare_failed", 0, None)).refusal({"action": "del", "key": "k", "ifRev": 3})
+    assert "revision 0 (it is absent), not the expected one" in str(error)
+    assert error.fields == {"revision": 0}
+
+
+@pytest.mark.parametrize("request_object", [
+    {"action": "get", "key": "k"}, {"action": "get", "key": "k", "stale": True},
+    {"action": "put", "key": "k", "value": "v"}, {"action": "del", "key": "k"},
+])
+def test_a_node_in_no_cluster_has_no_keys_and_says_so_at_once(request_object):
+    node = Node()
+    node.is_initialized = False
+    assert node.refusal(request_object).code == "not_initialized"
 
 
 def test_a_founding_that_has_begun_is_not_said_to_have_changed_nothing():

@@ -32,7 +32,7 @@ class NodeThread:
 class Settings:
     """What `Status` reads of a `NodeConfig`."""
 
-    name, election_max_ns = "h:1", 1_000_000_000
+    name, election_max_ns = "n1", 1_000_000_000
 
 
 class Seen:
@@ -116,6 +116,13 @@ def test_the_page_of_the_protocol_names_every_field(world):
         assert re.search(rf"^\.Li {field}\b", page, re.MULTILINE), field
 
 
+def test_a_node_calls_itself_by_its_own_name_and_others_by_what_node_takes(world):
+    follower = roles(world)[1]
+    rows = {row["address"]: row["name"] for row in Seen(follower).look()["members"]}
+    own = rows.pop(follower.address)
+    assert own == Settings.name and all(name == address[6:] for address, name in rows.items())
+
+
 def test_the_rows_are_in_the_order_of_the_addresses(world):
     rows = Seen(roles(world)[1]).look()["members"]
     assert [row["address"] for row in rows] == ["tcp://h:1", "tcp://h:2", "tcp://h:3"]
@@ -163,6 +170,21 @@ def test_without_a_leader_frozen_voters_are_not_reachable(world, monkeypatch):
     assert f"{other.address}: silent for " in answer["problem"]
 
 
+def test_a_node_that_does_not_hear_the_leader_whom_the_others_hear_says_so(world, monkeypatch):
+    leader, follower, other = roles(world)
+    seen = Seen(follower)
+    send = leader.send
+    monkeypatch.setattr(leader, "send", lambda address, *frame: str(address) == follower.address
+                        or send(address, *frame))
+    for _ in range(60):
+        world.run(100)
+        seen.hears(other)
+        answer = seen.look()
+    assert answer["state"]["leader"] is None and world.leaders() == [leader]
+    assert "they hear a leader that it does not" in answer["problem"]
+    assert "an election is under way" not in answer["problem"]
+
+
 def test_silence_before_the_node_asked_is_none(world, monkeypatch):
     leader, follower, other = roles(world)
     seen = Seen(follower)
@@ -189,6 +211,15 @@ def test_a_wiped_node_at_a_members_address_is_not_the_member(world):
     assert not row["connected"] and row["lastContactMs"] is None
     assert row["problem"] == "another data directory is there than the member's"
     assert seen.look()["tolerates"] == 0
+
+
+def test_a_node_whose_file_has_another_address_than_its_cluster_knows_says_so(world):
+    follower = roles(world)[1]
+    follower.turn.identity = follower.turn.identity._replace(address="tcp://localhost:8089")
+    answer = Seen(follower).look()
+    assert answer["problem"] == (
+        f"the cluster knows this node as {follower.address}, its file says tcp://localhost:8089")
+    assert f'write "address": "{follower.address}" again' in answer["hint"]
 
 
 def test_a_wiped_node_says_which_cluster_it_asks_and_nobody_is_to_be_started(world):
