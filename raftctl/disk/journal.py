@@ -7,7 +7,7 @@ makes of the bytes is `recovery.py`.
 from __future__ import annotations
 
 import os
-from typing import NamedTuple, Tuple
+from typing import List, NamedTuple, Tuple
 
 from raftctl.base.errors import DiskFault, require
 from raftctl.disk import records, recovery
@@ -50,6 +50,7 @@ class Journal:
         with guarded(log_path, "making the journal"):
             if not files.is_directory(log_path) and not must_exist:
                 files.make_directory(log_path)
+            _refuse_unknown(log_path, files.names(log_path) if files.is_directory(log_path) else [])
             descriptor = cls._open_segment(path, files, must_exist)
         try:
             return cls._load(path, descriptor, instance, files, must_exist)
@@ -121,6 +122,14 @@ class Journal:
 
     def close(self) -> None:
         self._files.close(self._descriptor)
+
+
+def _refuse_unknown(log_path: str, names: List[str]) -> None:
+    """Refuse a log with a file that this release does not know: without it, it may lack what it holds."""
+    for name in names:
+        if name != SEGMENT_NAME:
+            raise DiskFault(f"{os.path.join(log_path, name)}: this raftctl knows no such file in a log; use "
+                            "the raftctl that wrote it; if none did, move it out of the directory")
 
 
 def _missing(path: str) -> DiskFault:

@@ -131,6 +131,17 @@ def test_an_unknown_format_and_another_instance_are_refused_by_name(tmp_path):
         recovery.recover("log", data, "n2")
 
 
+@pytest.mark.parametrize("name", ["0000000002", "0000000000", "1", "0000000001.new", ".hidden", "notes"])
+def test_a_file_that_this_release_does_not_know_is_refused_by_name_and_kept(tmp_path, name):
+    filled(tmp_path, write(1, entry(1)))
+    (tmp_path / "log" / name).write_bytes(b"of another release")
+    with pytest.raises(DiskFault, match=f"log/{name}: this raftctl knows no such file.*use the raftctl that"):
+        opened(tmp_path)
+    assert (tmp_path / "log" / name).read_bytes() == b"of another release"
+    (tmp_path / "log" / name).unlink()
+    assert opened(tmp_path)[1].entries == (entry(1),)
+
+
 @pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC])
 def test_p3_each_operation_that_fails_is_a_disk_fault_and_loses_nothing_that_was_acknowledged(tmp_path, code):
     nth = 0
