@@ -20,7 +20,10 @@ STEP = 4 << 20
 
 
 class Recovered(NamedTuple):
-    """What the journal held at the start. `cut_bytes`: length of a torn tail that was cut, 0 for none."""
+    """What the journal held at the start. `cut_bytes`: length of a torn tail that was cut, 0 for none.
+
+    The zeros of preallocation behind that tail do not count.
+    """
 
     hard_state: HardState
     entries: Tuple[Entry, ...]

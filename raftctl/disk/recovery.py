@@ -19,7 +19,10 @@ _MEND = "move the directory away and start: the node rejoins empty"
 
 
 class Found(NamedTuple):
-    """`end` is where the next record goes, `chain` its checksum's beginning. `is_new`: no header yet."""
+    """`end` is where the next record goes, `chain` its checksum's beginning. `is_new`: no header yet.
+
+    `cut_bytes` is the length of a torn tail from `end` to its last byte that is not zero.
+    """
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
@@ -111,7 +114,7 @@ def _cut(path: str, data: bytes, offset: int, record_end: int, hard_state: HardS
     """Cut a torn last batch, unless more follows that no torn last batch could leave behind."""
     if any(data[record_end:]):
         raise _damaged(path, offset, "more records follow it, so it is no torn tail")
-    return Found(hard_state, tuple(entries), offset, chain, len(data) - offset, False)
+    return Found(hard_state, tuple(entries), offset, chain, len(data.rstrip(b"\x00")) - offset, False)
 
 
 def _damaged(path: str, offset: int, why: str) -> DiskFault:

@@ -108,6 +108,9 @@ class Daemon:
         identity = self._directory.identity
         self._journal, recovered = Journal.open(self._directory.log_path, identity.instance,
                                                 must_exist=bool(identity.cluster_id))
+        if recovered.cut_bytes:
+            _log.warning("%s: cut a torn tail of %d bytes: a write that was under way when this host or node "
+                         "died and that nobody was told of", self._journal.path, recovered.cut_bytes)
         founding_entry = recovered.entries[0] if recovered.entries else None
         if founding_entry and not self._directory.identity.cluster_id:
             self._directory.adopt_cluster(decode(founding_entry.body).cluster_id)

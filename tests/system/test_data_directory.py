@@ -1,13 +1,14 @@
-"""A data directory that can't be made: the configuration's fault is status 2, the disk's is 74 (P3, P9)."""
+"""What a start says of its data directory: whose fault it is that it can't be made, what it cut (P3, P9)."""
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 
 import pytest
-from cluster import PATIENCE_S, PROGRAM, free_ports
+from cluster import PATIENCE_S, PROGRAM, Cluster, free_ports, raftctl, wait_for
 
 UNPRIVILEGED = ["unshare", "--user"] if os.geteuid() == 0 else []
 # A mount namespace of its own, with a small file system at the place that is the first argument.
@@ -65,3 +66,22 @@ def test_p3_a_read_only_or_full_file_system_is_the_disks_fault(tmp_path, around,
     need(*around, str(tmp_path / "mount"))
     status, said = start(tmp_path, tmp_path / "mount" / "data", *around, str(tmp_path / "mount"))
     assert status == 74 and complaint in said, said
+
+
+def test_a_start_logs_how_many_bytes_of_a_torn_tail_it_cut(tmp_path):
+    with Cluster(tmp_path, 1) as cluster:
+        host = cluster.start().hosts[0]
+        cluster.leader()
+        assert raftctl("-c", host.config, "put", "k", "v" * 3000).returncode == 0
+        host.kill()
+        segment = os.path.join(host.folder, "data", "log", "0000000001")
+        with open(segment, "r+b") as file:
+            end = len(file.read().rstrip(b"\x00"))
+            last = (end - 1) // 512 * 512
+            file.seek(last)
+            file.write(bytes(512))     # the last sector of the record never got there
+        host.start()
+        said = wait_for(lambda: re.search(r"log/0000000001: cut a torn tail of (\d+) bytes", host.log_text()),
+                        "the line")
+        cluster.leader()
+    assert 3000 - 512 < int(said.group(1)) < 3200
