@@ -12,6 +12,8 @@ _HEADINGS = ("", "NAME", "ADDRESS", "ROLE", "HEARD", "INDEX", "PROBLEM")
 
 # A member that owes this node words and said none for so long has a problem; the daemon says which.
 _LATELY_MS = 1000
+# A sound disk, however busy, is done long before.
+_SLOW_WRITE_MS = 1000
 
 
 def run(options: argparse.Namespace) -> int:
@@ -36,10 +38,17 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     below = _labelled(
         ("problem", problem),
         ("try", answer.get("hint")),
+        ("disk", _disk(answer.get("diskWriteMs"))),
         ("last decision", decision if members and decision != state.get("reason") else None),
     )
     below += _dropped(answer.get("framesDropped"), members)
     return lines + ["", *below] if members and below else lines + below
+
+
+def _disk(write_ms: Optional[int]) -> Optional[str]:
+    if write_ms is None or write_ms < _SLOW_WRITE_MS:
+        return None
+    return f"hangs: the present write has taken {write_ms / 1000:.1f} s; see the kernel log (dmesg)"
 
 
 def _headline(state: Dict[str, Any], *, but_not: Optional[str]) -> str:

@@ -6,20 +6,26 @@ import queue
 import threading
 from typing import Callable, Optional
 
+from raftctl.base import clock
 from raftctl.base.errors import require
+from raftctl.base.instants import Instant
 from raftctl.disk.journal import Journal
 from raftctl.raft.messages import Write
 
 
 class Writer:
-    """`submit` by the node thread, `persisted` and `failed` are called by the disk thread."""
+    """`submit` by the node thread, `persisted` and `failed` are called by the disk thread.
+
+    `in_flight_since`, for any thread to read: when the write now at the disk was handed over, None without
+    one. After a failure it stays: that write never ends.
+    """
 
     def __init__(self, journal: Journal, persisted: Callable[[int], None],
                  failed: Callable[[BaseException], None]) -> None:
         self._journal, self._persisted, self._failed = journal, persisted, failed
         # At most one write is under way, and the word to stop behind it: SimpleQueue needs no bound.
         self._writes: "queue.SimpleQueue[Optional[Write]]" = queue.SimpleQueue()
-        self._under_way = False
+        self.in_flight_since: Optional[Instant] = None
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
 
     def start(self) -> None:
@@ -27,8 +33,8 @@ class Writer:
 
     def submit(self, write: Write) -> None:
         """Hand over the next write; the one before must have been answered. Never blocks."""
-        require(not self._under_way, "a second write while one is under way", write.number)
-        self._under_way = True
+        require(self.in_flight_since is None, "a second write while one is under way", write.number)
+        self.in_flight_since = clock.now()
         self._writes.put(write)
 
     def _run(self) -> None:
@@ -42,7 +48,7 @@ class Writer:
             except BaseException as error:   # whatever it is, the node must not go on without its disk
                 self._failed(error)
                 return
-            self._under_way = False
+            self.in_flight_since = None
             self._persisted(write.number)
 
     def stop(self, deadline_s: float) -> bool:

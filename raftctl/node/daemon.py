@@ -148,7 +148,8 @@ class Daemon:
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
                             longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
         turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None)  # type: ignore[arg-type]
-        self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts)
+        self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
+                              lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(self._journal, lambda number: self._inbox.post(Done(number)),
                               lambda error: _die(self._logs, error))

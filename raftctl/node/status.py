@@ -32,8 +32,10 @@ class Status:
     """`show` by the node thread, everything else from any thread."""
 
     def __init__(self, node: NodeConfig, identity: Identity, inbox: Inbox, shown: Shown,
-                 links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts) -> None:
-        self._contacts = contacts
+                 links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts,
+                 write_since: Callable[[], Optional[Instant]]) -> None:
+        """`write_since` says since when the present write is at the disk, None without one."""
+        self._contacts, self._write_since = contacts, write_since
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
         self._state = "UNINITIALIZED"
@@ -121,8 +123,13 @@ class Status:
             "tolerates": max(found.reachable - found.needed, 0),
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
-            "framesDropped": self._inbox.dropped,
+            "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
         }
+
+    def _disk_write_ms(self) -> Optional[int]:
+        """Return for how long the present write has been at the disk: a hung sync shows (pitfall 5.5)."""
+        since = self._write_since()
+        return None if since is None else clock.now().since(since) // _MS
 
     def _complete(self, rows: List[Row], links: Dict[Address, LinkStatus]) -> None:
         """Add to each row what the links and the contacts know."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 
 from raftctl.disk.files import Files
 
@@ -188,3 +189,25 @@ class FakeDisk(Files):
         self._step()
         self.names_now[path] = self.names_now.pop(path + ".new")
         self.sync_directory(os.path.dirname(path))
+
+
+class HungDisk(FakeDisk):
+    """After `hang`, a sync does not end before `heal`."""
+
+    def __init__(self):
+        super().__init__()
+        self.hung = threading.Event()      # a sync has begun and waits
+        self._sound = threading.Event()
+        self._sound.set()
+
+    def hang(self):
+        self._sound.clear()
+
+    def heal(self):
+        self._sound.set()
+
+    def sync(self, descriptor):
+        if not self._sound.is_set():
+            self.hung.set()
+            self._sound.wait()
+        super().sync(descriptor)

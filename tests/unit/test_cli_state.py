@@ -59,6 +59,7 @@ STATUS = {
     "problem": None,
     "hint": None,
     "lastDecision": "no leader -> candidate",
+    "diskWriteMs": None,
 }
 
 
@@ -159,6 +160,12 @@ def test_status_says_what_was_dropped_if_anything_was(ask):
 def test_a_member_that_was_not_heard_since_this_node_started_is_not_said_to_have_been_heard_never():
     member = dict(MEMBERS[2], lastContactMs=None)
     assert "not since start" in "\n".join(describe(dict(STATUS, members=[member])))
+
+
+def test_5_5_status_names_a_write_that_hangs_and_none_that_is_under_way():
+    assert describe(dict(STATUS, diskWriteMs=999)) == describe(STATUS)
+    lines = describe(dict(STATUS, diskWriteMs=12_345))
+    assert "disk: hangs: the present write has taken 12.3 s; see the kernel log (dmesg)" in lines
 
 
 def test_status_json_is_the_whole_answer(ask):

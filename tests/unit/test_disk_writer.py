@@ -6,8 +6,11 @@ import queue
 import threading
 
 import pytest
+from fake_disk import HungDisk
 
+from raftctl.base import clock
 from raftctl.base.errors import DiskFault, OurFault
+from raftctl.disk.journal import Journal
 from raftctl.disk.writer import Writer
 from raftctl.raft.messages import HardState, Write
 
@@ -70,6 +73,35 @@ def test_p3_a_failed_write_is_told_once_and_nothing_is_written_after_it(world, e
     with pytest.raises(OurFault):
         writer.submit(write(2))
     assert writer.stop(LIMIT_S) and said.empty()
+
+
+def test_5_5_a_hung_sync_shows_since_when_its_write_is_at_the_disk():
+    disk, said = HungDisk(), queue.Queue()
+    disk.make_directory("/data")
+    writer = Writer(Journal.open("/data/log", "n1", disk)[0], said.put, said.put)
+    writer.start()
+    assert writer.in_flight_since is None
+    disk.hang()
+    before = clock.now()
+    writer.submit(write(1))
+    assert disk.hung.wait(LIMIT_S)
+    since = writer.in_flight_since
+    assert before <= since <= clock.now() and said.empty()
+    assert not writer.stop(0) and writer.in_flight_since == since
+    disk.heal()
+    assert said.get(timeout=LIMIT_S) == 1
+    assert writer.in_flight_since is None
+    assert writer.stop(LIMIT_S)
+
+
+def test_5_5_a_failed_write_stays_in_flight(world):
+    writer, journal, said = world
+    journal.error = DiskFault("full")
+    writer.submit(write(1))
+    since = writer.in_flight_since
+    journal.go.release()
+    said.get(timeout=LIMIT_S)
+    assert writer.stop(LIMIT_S) and writer.in_flight_since == since is not None
 
 
 def test_stop_says_whether_the_disk_let_go(world):

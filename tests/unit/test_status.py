@@ -11,6 +11,7 @@ from turn_world import World
 
 from raftctl.base import clock
 from raftctl.base.addresses import parse
+from raftctl.base.instants import Instant
 from raftctl.net.links import LinkStatus
 from raftctl.node.contacts import Contacts
 from raftctl.node.status import SILENT_ELECTIONS, Status
@@ -41,7 +42,9 @@ class Seen:
     def __init__(self, node):
         self.node, self.contacts, self.problems = node, Contacts(), {}
         self.inbox = NodeThread(node)
-        self.status = Status(Settings, node.turn.identity, self.inbox, node.shown, self.links, self.contacts)
+        self.write_since = None
+        self.status = Status(Settings, node.turn.identity, self.inbox, node.shown, self.links, self.contacts,
+                             lambda: self.write_since)
 
     def links(self):
         return {parse(target): self.link(target) for target in self.node.targets}
@@ -244,3 +247,11 @@ def test_a_node_that_is_to_join_an_address_where_nobody_is_says_so(monkeypatch):
     assert answer["unreached"] == [{"address": "tcp://h:1", "problem": "connection refused"}]
     assert answer["problem"] == "waiting for tcp://h:1 to admit this node; tcp://h:1: connection refused"
     assert answer["hint"].startswith("start raftctl on h")
+
+
+@pytest.mark.parametrize("in_flight_ms, expected", [((0, 0), 0), ((12_500, 12_400), 12_500), ((3, 4), 4)])
+def test_5_5_status_says_for_how_long_the_present_write_is_at_the_disk(world, in_flight_ms, expected):
+    seen = Seen(roles(world)[0])
+    assert seen.look()["diskWriteMs"] is None
+    seen.write_since = Instant(*(now - span * 1_000_000 for now, span in zip(world.instant, in_flight_ms)))
+    assert seen.look()["diskWriteMs"] == expected
