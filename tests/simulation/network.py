@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MS = 1_000_000
 REDIAL_MS = (5, 250)
+# What is on its way for longer, TCP gives up; and a healed network has no words of long ago.
+LONGEST_MS = 400
 
 
 class Connection:
@@ -126,7 +128,8 @@ class Network:
     def latency(self, way: Tuple[str, str]) -> int:
         least, most = self._latency
         span = (least + self._draws.fraction() * (most - least)) * self.delays.get(way, 1.0)
-        return int((span * 10 if self._draws.chance(self._slow) else span) * MS)
+        span = span * 10 if self._draws.chance(self._slow) else span
+        return int(min(span, LONGEST_MS) * MS)
 
     def _carry(self, connection: Connection, kind: int, body: bytes) -> None:
         # In order within the connection; a later connection may well be faster.
