@@ -20,6 +20,7 @@ from raftctl.base.hosts import is_loopback, packed
 from raftctl.cli import output
 from raftctl.config.load import load, pick
 from raftctl.config.model import Hook, Loaded, NodeConfig
+from raftctl.config.own import why_not_here
 from raftctl.config.places import command_socket
 from raftctl.host import launch
 
@@ -118,6 +119,13 @@ def warnings(node: NodeConfig) -> List[str]:
             found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
     if node.insecure and not node.secrets:
         found.append(f'{node.name}: "insecure": every host that reaches it can change its data')
+    hosts = [("listen" if node.listen_host != node.address.host else "address", node.listen_host)]
+    if node.command_port is not None:
+        hosts.append(("command_host", node.command_host))
+    for key, host in hosts:
+        reason = why_not_here(host) if host != "*" else None
+        if reason is not None:
+            found.append(f'{node.name}: "{key}": {host}: {reason}; a daemon on this host waits until it is')
     if any(not is_loopback(one.host) for one in node.cluster_nodes):
         inner = _loopback_of(node.listen_host)
         if inner is not None:
