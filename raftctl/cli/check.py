@@ -20,6 +20,7 @@ from raftctl.base.hosts import is_loopback, packed
 from raftctl.cli import exposure, output
 from raftctl.config.load import load, pick
 from raftctl.config.model import Hook, Loaded, NodeConfig
+from raftctl.config.own import why_not_here
 from raftctl.config.places import command_socket
 from raftctl.host import launch
 
@@ -117,6 +118,13 @@ def warnings(node: NodeConfig) -> List[str]:
         if path is not None and "$" in path:
             found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
     found += [f"{node.name}: {one}" for one in exposure.warnings(node)]
+    hosts = [("listen" if node.listen_host != node.address.host else "address", node.listen_host)]
+    if node.command_port is not None:
+        hosts.append(("command_host", node.command_host))
+    for key, host in hosts:
+        reason = why_not_here(host) if host != "*" else None
+        if reason is not None:
+            found.append(f'{node.name}: "{key}": {host}: {reason}; a daemon on this host waits until it is')
     if any(not is_loopback(one.host) for one in node.cluster_nodes):
         inner = _loopback_of(node.listen_host)
         if inner is not None:

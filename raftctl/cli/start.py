@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import time
 from typing import Tuple
 
 from raftctl.base.addresses import parse
@@ -13,8 +14,12 @@ from raftctl.cli.program import program
 from raftctl.config.load import load, pick
 from raftctl.config.model import Loaded, NodeConfig
 from raftctl.config.nodes import refuse_join
+from raftctl.config.own import NoneIsHere
 from raftctl.config.places import NoneNamed
 from raftctl.host import guardian
+from raftctl.host.notify import notify
+
+_LOOK_AGAIN_S = 0.5
 
 _ENDS = {
     USAGE: "status 2, the configuration can't be used",
@@ -55,10 +60,22 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _load(options: argparse.Namespace) -> Loaded:
-    try:
-        return load(options.config, environ=os.environ)
-    except NoneNamed as error:
-        raise UsageError(f"{error}; a first look without any: raftctl start --local 3") from None
+    """Return the configuration; where no entry of its list is this host yet, wait: the network may come up.
+
+    To end with 2 would be for good: units don't restart that.
+    """
+    said = ""
+    while True:
+        try:
+            return load(options.config, environ=os.environ)
+        except NoneNamed as error:
+            raise UsageError(f"{error}; a first look without any: raftctl start --local 3") from None
+        except NoneIsHere as error:
+            if str(error) != said:
+                said = str(error)
+                output.complain(f"{said}; waits for it")
+                notify(f"STATUS=waits: {said}")
+        time.sleep(_LOOK_AGAIN_S)
 
 
 def _say_where(status: int, loaded: Loaded, nodes: Tuple[NodeConfig, ...]) -> None:

@@ -22,8 +22,14 @@ _MENDS = {
     errno.EADDRNOTAVAIL: 'this host has no such address; set "listen" to one that it has',
     errno.EACCES: "permission denied; ports below 1024 are root's, take a higher one",
 }
+# What may end by itself, when the network comes up.
+_LATER = (errno.EADDRNOTAVAIL, errno.ENODEV)
 # A family or address that a host may well lack, beside another that it has.
 _ABSENT = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
+
+
+class NotHere(UsageError):
+    """This host does not have the address, now: at boot that can change when the network comes up."""
 
 
 class _Place(NamedTuple):
@@ -35,8 +41,8 @@ def bind_tcp(hosts: Sequence[str], port: int, *, key: str, is_guarded: bool) -> 
     """Return listening sockets for all addresses of `hosts` on one port (0, for tests: any that is free).
 
     `localhost` is 127.0.0.1 and, where present, ::1. Without `is_guarded` (a secret, or "insecure") only
-    loopback is bound (P8). Raises `UsageError` that names `key` of the configuration; nothing stays open
-    then.
+    loopback is bound (P8). Raises `UsageError` that names `key` of the configuration, `NotHere` where this
+    host does not have the address, or the name, yet; nothing stays open then.
     """
     places = _places(hosts, key)
     for place in places:
@@ -53,7 +59,8 @@ def bind_tcp(hosts: Sequence[str], port: int, *, key: str, is_guarded: bool) -> 
             if port == 0 and error.errno == errno.EADDRINUSE and attempt + 1 < _PORT_TRIES:
                 continue
             why = _MENDS.get(error.errno or 0) or str(error.strerror).lower()
-            raise UsageError(f'"{key}": cannot listen at {" ".join(hosts)} port {port}: {why}') from None
+            kind = NotHere if error.errno in _LATER else UsageError
+            raise kind(f'"{key}": cannot listen at {" ".join(hosts)} port {port}: {why}') from None
     raise AssertionError("unreachable")
 
 
@@ -79,7 +86,7 @@ def _resolve(host: str, key: str) -> List[_Place]:
         answers = socket.getaddrinfo(None if host == "*" else host, 0, type=socket.SOCK_STREAM,
                                      flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
-        raise UsageError(f'"{key}": the name {host} is unknown here; write an address of this host') from None
+        raise NotHere(f'"{key}": the name {host} is unknown here; write an address of this host') from None
     return [_Place(family, place[0]) for family, _, _, _, place in answers]
 
 

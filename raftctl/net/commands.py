@@ -82,8 +82,8 @@ class CommandListener:
 
     def start(self) -> None:
         if self.port is not None and self._is_open:
-            _log.warning("every user of this host may change the store over port %d: no secret is set",
-                         self.port)
+            _log.warning("every user of this host may change the store over port %d: no secret is set; "
+                         "add a secretFile", self.port)
         for listener in self._listeners:
             listener.start()
 

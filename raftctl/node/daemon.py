@@ -10,6 +10,7 @@ import logging
 import os
 import random
 import secrets
+import select
 import signal
 import socket
 import sys
@@ -33,6 +34,7 @@ from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
 from raftctl.disk.writer import Writer
 from raftctl.net.auth import Witness
+from raftctl.net.binding import NotHere
 from raftctl.net.commands import CommandListener
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
@@ -54,6 +56,8 @@ _log = logging.getLogger(__name__)
 # ms).
 SWITCH_INTERVAL_S = 0.0005
 CLOSE_S = 2.0
+# How often an address that this host lacks is looked for.
+LOOK_AGAIN_S = 0.5
 
 
 def run(node: NodeConfig, tether_fd: int, board_fd: int) -> int:
@@ -156,12 +160,12 @@ class Daemon:
         turn.ports = NodePorts(identity, self._directory, self._writer, self._links, self._requests,
                                self._status, self._board, self._tell, self._resolve_members)
         self._loop = Loop(turn, self._inbox)
-        self._peers = PeerListener((node.listen_host,), node.address.port, self._hello, node.secrets, witness,
-                                   self._post_frame, silence_ns=silence_ns, insecure=node.insecure,
-                                   accepted=self._accepted)
-        tcp = (node.command_host, node.command_port) if node.command_port else None
-        self._commands = CommandListener(tcp, command_socket(node), self._requests.answer, node.secrets,
-                                         insecure=node.insecure)
+        self._node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
+        self._commands = [CommandListener(None, command_socket(node), self._requests.answer)]
+        self._peers: Optional[PeerListener] = None
+        self._bind_peers = lambda: PeerListener(
+            (node.listen_host,), node.address.port, self._hello, node.secrets, witness, self._post_frame,
+            silence_ns=silence_ns, insecure=node.insecure, accepted=self._accepted)
         self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
                         "term": restored.hard_state.term, "clusterId": own.cluster_id}
 
@@ -191,17 +195,19 @@ class Daemon:
     def run(self) -> int:
         """Start all threads, say READY, and go on until the guardian says stop or is gone."""
         self._tell(self._locked)
-        node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._writer.start()
-        # The guardian hears what this node is, then that it is ready, then what changes: `start` is the first
-        # hook of this process, and is told of this process.
-        self._loop.begin()
-        self._peers.start()
-        self._commands.start()
-        memory.settle()
-        self._tell({"kind": tether.READY})
-        node_thread.start()
-        word = self._wait_for(tether.STOP, tether.OUTGOING_DONE)
+        self._node_thread.start()
+        self._commands[0].start()
+        word = self._listen()
+        if word is None:
+            # The guardian hears what this node is, then that it is ready, then what changes: `start` is the
+            # first hook of this process, and is told of this process.
+            self._on_node_thread(lambda turn, now: self._loop.begin(), None)
+            self._peers.start()
+            memory.settle()
+            self._tell({"kind": tether.READY})
+            self._loop.go()
+            word = self._wait_for(tether.STOP, tether.OUTGOING_DONE)
         if word == tether.STOP:
             self._stop_leading()
             word = self._wait_for(tether.OUTGOING_DONE)
@@ -210,8 +216,49 @@ class Daemon:
             return errors.FAULT
         self._on_node_thread(lambda turn, now: turn.resign(now))
         self._on_node_thread(lambda turn, now: None)     # the turn that sent the RELEASE is over
-        self._close(node_thread)
+        self._close()
         return self._end()
+
+    def _listen(self) -> Optional[str]:
+        """Bind what others connect to; an address that this host lacks at boot is waited for.
+
+        Return None when all is bound, else what the guardian said meanwhile, as `_wait_for`.
+        """
+        word: Optional[str] = None
+        while word is None:
+            try:
+                self._bind()
+            except NotHere as error:
+                self._show_waiting(str(error))
+                word = self._wait_for(tether.STOP, tether.OUTGOING_DONE, timeout_s=LOOK_AGAIN_S)
+            except errors.UsageError:
+                self._close_commands(0.0)
+                raise
+            else:
+                if self._requests.waiting:
+                    _log.info("listens at %s", self._node.address)
+                self._requests.waiting = ""
+                return None
+        return word
+
+    def _bind(self) -> None:
+        node = self._node
+        if node.command_port and len(self._commands) == 1:
+            self._commands.append(CommandListener((node.command_host, node.command_port), None,
+                                                  self._requests.answer, node.secrets,
+                                                  insecure=node.insecure))
+            self._commands[-1].start()
+        self._peers = self._bind_peers()
+
+    def _show_waiting(self, problem: str) -> None:
+        """Say in the log, to the service manager, and in `state` and `status` what this node waits for."""
+        if problem == self._requests.waiting:
+            return
+        self._requests.waiting = problem
+        self._on_node_thread(lambda turn, now: self._status.show(
+            turn.shown()._replace(waiting_for=problem), "UNINITIALIZED"))
+        _log.warning("waits for an address: %s", problem)
+        self._tell({"kind": tether.STATUS, "text": f"waits for an address: {problem}"})
 
     def _stop_leading(self) -> None:
         """First half of an orderly stop: LEADER no more, then the guardian runs the outgoing hooks (§4.1)."""
@@ -219,13 +266,18 @@ class Daemon:
         self._on_node_thread(lambda turn, now: turn.stop(now))
         self._tell({"kind": tether.STOPPING})
 
-    def _close(self, node_thread: threading.Thread) -> None:
-        self._commands.close(CLOSE_S)
+    def _close(self) -> None:
+        self._close_commands(CLOSE_S)
         self._links.close(CLOSE_S)
-        self._peers.close(CLOSE_S)
+        if self._peers:
+            self._peers.close(CLOSE_S)
         self._loop.end()
-        node_thread.join(CLOSE_S)
+        self._node_thread.join(CLOSE_S)
         self._writer.stop(CLOSE_S)
+
+    def _close_commands(self, deadline_s: float) -> None:
+        for listener in self._commands:
+            listener.close(deadline_s)
 
     def _end(self) -> int:
         if not self._again:
@@ -235,15 +287,23 @@ class Daemon:
         self._directory.close()
         return errors.AGAIN
 
-    def _on_node_thread(self, function: Any) -> None:
+    def _on_node_thread(self, function: Any, timeout_s: Optional[float] = CLOSE_S) -> None:
         call = Call(function)
         self._inbox.post(call)
-        call.wait(CLOSE_S)
+        call.wait(timeout_s)
 
-    def _wait_for(self, *kinds: str) -> str:
-        """Return which of `kinds` the guardian said, "" when it is gone. The deadlines are its own."""
+    def _wait_for(self, *kinds: str, timeout_s: Optional[float] = None) -> Optional[str]:
+        """Return which of `kinds` the guardian said, "" when it is gone, None after `timeout_s`.
+
+        Without a time limit the deadlines are the guardian's.
+        """
         while True:
-            data = self._tether.recv(65536)
+            if timeout_s is not None and not select.select([self._tether], [], [], timeout_s)[0]:
+                return None
+            try:
+                data = self._tether.recv(65536)
+            except ConnectionResetError:
+                data = b""          # it died with words of ours unread
             if not data:
                 return ""
             for message in self._line.receive(data):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, List, NamedTuple, Optional
 
 from raftctl.base import clock
 from raftctl.base.errors import NoLeader, PeerFault
@@ -60,7 +60,7 @@ class Call:
         self._result = self._function(turn, now)
         self._done.set()
 
-    def wait(self, timeout_s: float) -> Any:
+    def wait(self, timeout_s: Optional[float] = None) -> Any:
         """Return the result; raise `NoLeader` where the node thread has not got to it in `timeout_s`."""
         if not self._done.wait(timeout_s):
             raise NoLeader(f"the node was too busy to answer within {timeout_s:g} s; try again")
@@ -68,32 +68,38 @@ class Call:
 
 
 class Loop:
-    """Runs until `end`. Create and run in the node thread's place; `end` from any thread."""
+    """Answers calls from the start, turns from `go` to `end`. Create and run in the node thread's place."""
 
     def __init__(self, turn: Turn, inbox: Inbox) -> None:
         self._turn, self._inbox = turn, inbox
         self._alarm = Alarm(lambda: inbox.post(Ring()))
-        self._ended = False
+        self._may_go = self._ended = False
         self._wait_s = LONGEST_WAIT_S
+
+    def begin(self) -> None:
+        """Take the first turn, in a `Call`: from it on the node shows what it is, and dials."""
+        self._wait_s = self._finish()
+
+    def go(self) -> None:
+        """Let the turns go on, after `begin`. Any thread."""
+        self._may_go = True
+        self._inbox.post(Ring())
 
     def end(self) -> None:
         self._ended = True
         self._inbox.post(Ring())
 
-    def begin(self) -> None:
-        """The first turn, before the thread of `run`: from it on the node shows what it is."""
-        self._wait_s = self._finish()
-
     def run(self) -> None:
-        turn = self._turn
+        items = self._idle()
         while not self._ended:
-            for item in self._inbox.take(self._wait_s):
+            for item in items:
                 try:
-                    _STEPS[type(item)](turn, clock.now(), item)
+                    _STEPS[type(item)](self._turn, clock.now(), item)
                 except PeerFault as fault:
                     # The sender is to blame; what it said has changed nothing (P8).
                     _log.warning("%s; its message is ignored", fault)
             self._wait_s = self._finish()
+            items = self._inbox.take(self._wait_s)
         self._alarm.close()
 
     def _finish(self) -> float:
@@ -108,6 +114,17 @@ class Loop:
             return LONGEST_WAIT_S
         self._alarm.set(None)
         return min(clock.now().until(due) / 1e9, LONGEST_WAIT_S)
+
+    def _idle(self) -> List[Any]:
+        """Serve calls alone until `go`; return all else that came."""
+        held: List[Any] = []
+        while not (self._may_go or self._ended):
+            for item in self._inbox.take(LONGEST_WAIT_S):
+                if isinstance(item, Call):
+                    item.run(self._turn, clock.now())
+                else:
+                    held.append(item)
+        return held
 
 
 _STEPS = {

@@ -58,6 +58,8 @@ class Requests:
         self._tokens = itertools.count(1)
         self._waiters: Dict[int, _Waiter] = {}
         self.stopping = False
+        # Why all but `state` and `status` is refused for the time being, "" where it is not.
+        self.waiting = ""
 
     def answer(self, request: _Object, caller: Caller) -> _Object:
         """Return the reply to `request` without its id; raise `CommandError`."""
@@ -68,6 +70,9 @@ class Requests:
                                f"unknown action {action!r}; known: {', '.join(sorted(_ACTIONS))}")
         if self.stopping and handler not in _ALWAYS:
             raise CommandError("stopping", "this node is stopping; nothing was changed")
+        if self.waiting and handler not in _ALWAYS:
+            raise CommandError("no_leader",
+                               f"nothing was changed, this node waits for an address: {self.waiting}")
         return handler(self, request, _timeout_s(request))
 
     def deliver(self, ask: Ask, answer: Answer) -> None:

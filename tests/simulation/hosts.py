@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, Optional, Tuple
 
+from unit.fake_disk import Died, FakeDisk
+
 from raftctl.base.errors import DiskFault
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
@@ -12,7 +14,6 @@ from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release
 from simulation.clocks import HostClock
 from simulation.node import MS, Process
-from unit.fake_disk import Died, FakeDisk
 
 if TYPE_CHECKING:
     from simulation.world import World

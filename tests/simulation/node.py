@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
+from unit.fake_disk import Died
+
 from raftctl.base.addresses import parse
 from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
@@ -20,7 +22,6 @@ from raftctl.raft.encoding import decode_message
 from raftctl.raft.inputs import LEADER, Decision, Restored, View
 from raftctl.store.machine import Store
 from raftctl.tether import BoardState
-from unit.fake_disk import Died
 
 if TYPE_CHECKING:
     from simulation.hosts import Host

@@ -224,3 +224,17 @@ def test_p8_the_command_port_does_what_check_config_says_of_it(host, expected):
     finally:
         listener.close(1.0)
     assert ("changed" if reply["ok"] else reply["error"]["code"]) == expected
+
+
+@pytest.mark.parametrize("fields, key, host", [
+    ({"address": "tcp://192.0.2.1:8089"}, "address", "192.0.2.1"),
+    ({"listen": "192.0.2.1"}, "listen", "192.0.2.1"),
+    ({"command_port": 8090, "command_host": "192.0.2.1"}, "command_host", "192.0.2.1")])
+def test_an_address_that_is_not_here_is_a_warning(tmp_path, capfd, fields, key, host):
+    """A daemon waits for it, so here is where a slip of the pen is told."""
+    path = config(tmp_path, insecure=True, **fields)
+    assert check.run(options(path)) == 0
+    name = "192.0.2.1" if key == "address" else "localhost"
+    assert capfd.readouterr().err.splitlines()[-1] == (
+        f'raftctl: {path}: warning: {name}: "{key}": {host}: not on this host; '
+        "a daemon on this host waits until it is")

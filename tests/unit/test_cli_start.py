@@ -15,6 +15,7 @@ from raftctl.cli import child, local, start
 from raftctl.cli.main import main
 from raftctl.cli.program import program
 from raftctl.config import places
+from raftctl.config.own import NoneIsHere
 
 CLUSTER = {
     "nodes": [
@@ -103,6 +104,25 @@ def test_p9_local_says_so_where_it_can_make_no_folder(guardian, monkeypatch, tmp
     assert guardian.calls == []
 
 
+def test_an_own_address_that_comes_late_is_waited_for(guardian, config, monkeypatch, capfd):
+    """At boot: status 2 would be for good, units don't restart it."""
+    load, notified, tries = start.load, [], []
+
+    def late(*arguments, **options):
+        tries.append(arguments)
+        if len(tries) < 3:
+            raise NoneIsHere("c.json: this host can bind no entry")
+        return load(*arguments, **options)
+
+    monkeypatch.setattr(start, "load", late)
+    monkeypatch.setattr(start, "notify", notified.append)
+    monkeypatch.setattr(start, "_LOOK_AGAIN_S", 0.0)
+    assert main(["-c", config, "start"]) == 0
+    assert (len(tries), len(guardian.calls)) == (3, 1)
+    assert capfd.readouterr().err == "raftctl: c.json: this host can bind no entry; waits for it\n"
+    assert notified == ["STATUS=waits: c.json: this host can bind no entry"]
+
+
 def test_start_join_tells_the_node_and_its_child(guardian, config):
     assert main(["-c", config, "start", "--node", "b", "--join", "tcp://LOCALHOST:1"]) == 0
     (call,) = guardian.calls
@@ -170,6 +190,17 @@ def test_the_hidden_command_hands_its_descriptors_to_the_daemon(config, monkeypa
     assert main(words.split()) == 74
     ((node, tether_fd, board_fd),) = calls
     assert (node.name, str(node.join), tether_fd, board_fd) == ("b", "tcp://h9:1", 5, 6)
+
+
+def test_the_child_goes_by_its_guardians_word_which_entry_of_the_list_it_is(tmp_path, monkeypatch):
+    """Not by what can be bound: a node that starts again while its address is gone must not end with 2."""
+    nodes = []
+    monkeypatch.setattr(child, "daemon", SimpleNamespace(run=lambda node, *_: nodes.append(node) or 0))
+    path = tmp_path / "list.json"
+    path.write_text(json.dumps({"clusterNodes": ["tcp://192.0.2.1:8089", "tcp://192.0.2.2:8089"],
+                                "insecure": True}))
+    assert main(f"-c {path} node --node tcp://192.0.2.2:8089 --tether-fd 5 --board-fd 6".split()) == 0
+    assert str(nodes[0].address) == "tcp://192.0.2.2:8089"
 
 
 @pytest.mark.parametrize("count", range(1, 8))

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import socket
 import threading
+from types import SimpleNamespace
 
 import pytest
 
 from raftctl import tether
 from raftctl.base.addresses import Address
+from raftctl.base.errors import UsageError
 from raftctl.base.logs import setup
 from raftctl.config.load import load
+from raftctl.config.places import command_socket
+from raftctl.net import binding
+from raftctl.net.client import CommandClient
 from raftctl.node.daemon import Daemon
 from raftctl.node.loop import Loop
 
@@ -78,32 +85,98 @@ def running(node, guardian, tmp_path):
     assert not logging.getLogger("test-daemon").handlers
 
 
+def end(guardian, thread):
+    guardian.say(tether.STOP)
+    guardian.hear(tether.STOPPING)
+    guardian.say(tether.OUTGOING_DONE)
+    thread.join(PATIENCE_S)
+
+
 def test_p5_the_guardian_hears_what_the_node_is_before_it_is_ready_and_what_changes_after(
         running, guardian, monkeypatch):
     """Found by a `start` hook that was told of the dead process before (design §7)."""
-    may_go_on = threading.Event()
-    run = Loop.run
-    monkeypatch.setattr(Loop, "run", lambda loop: (may_go_on.wait(PATIENCE_S), run(loop)))
-    running()
+    told, told_before = [], []
+    goes, may_go_on = threading.Event(), threading.Event()
+    go, tell = Loop.go, Daemon._tell
+    monkeypatch.setattr(Daemon, "_tell", lambda self, message: (tell(self, message),
+                                                                told.append(message["kind"])))
+    monkeypatch.setattr(Loop, "go", lambda loop: (told_before.extend(told), goes.set(),
+                                                  may_go_on.wait(PATIENCE_S), go(loop)))
+    thread = running()
     heard = guardian.hear(tether.READY)
     assert heard.index(tether.LOCKED) < heard.index(tether.STATE) < heard.index(tether.READY)
     state = guardian.heard[heard.index(tether.STATE)]
     assert (state["state"], state["previous"], state["term"]) == ("UNINITIALIZED", "UNINITIALIZED", 0)
+    # A `leader` hook must not come before `start`: no turn before the word was out.
+    assert goes.wait(PATIENCE_S) and tether.READY in told_before and heard.count(tether.STATE) == 1
     may_go_on.set()
-    guardian.say(tether.STOP)
-    assert tether.STOPPING in guardian.hear(tether.STOPPING)
-    guardian.say(tether.OUTGOING_DONE)
+    end(guardian, thread)
 
 
-def test_p5_no_change_is_told_before_the_node_is_ready(running, guardian, monkeypatch):
-    """A `leader` hook must not come before `start`."""
-    told, told_at_begin = [], []
-    run, tell = Loop.run, Daemon._tell
-    monkeypatch.setattr(Loop, "run", lambda loop: (told_at_begin.extend(told), run(loop)))
-    monkeypatch.setattr(Daemon, "_tell", lambda self, message: (tell(self, message),
-                                                                told.append(message["kind"])))
+@pytest.fixture
+def network(monkeypatch):
+    """The address of the node is there once the event is set."""
+    is_up = threading.Event()
+    bind_one = binding._bind_one
+
+    def bind(place, port):
+        if not is_up.is_set():
+            raise OSError(errno.EADDRNOTAVAIL, "Cannot assign requested address")
+        return bind_one(place, port)
+
+    monkeypatch.setattr(binding, "_bind_one", bind)
+    return is_up
+
+
+WHY = ('"address": cannot listen at 127.0.0.1 port 0: this host has no such address; '
+       'set "listen" to one that it has')
+
+
+def test_an_address_that_comes_late_is_waited_for_and_everybody_is_told(running, guardian, network, node):
     thread = running()
+    guardian.hear(tether.STATUS)
+    assert guardian.heard[-1] == {"kind": "status", "text": f"waits for an address: {WHY}"}
+    with CommandClient([("unix", command_socket(node))], timeout_s=PATIENCE_S) as client:
+        state = client.request({"action": "state"})
+        assert (state["state"], state["reason"]) == ("UNINITIALIZED", WHY)
+        status = client.request({"action": "status"})
+        assert (status["problem"], status["members"]) == (WHY, [])
+        refused = client.request({"action": "put", "key": "k", "value": "v"})["error"]
+        assert (refused["code"], WHY in refused["message"]) == ("no_leader", True)
+    assert tether.READY not in [message["kind"] for message in guardian.heard]
+    network.set()
     guardian.hear(tether.READY)
-    guardian.say(tether.OUTGOING_DONE)
-    thread.join(PATIENCE_S)
-    assert tether.READY in told_at_begin
+    with CommandClient([("unix", command_socket(node))], timeout_s=PATIENCE_S) as client:
+        assert WHY not in client.request({"action": "state"})["reason"]
+    end(guardian, thread)
+
+
+def test_a_node_that_waits_for_its_address_stops_in_order(running, guardian, network):
+    thread = running()
+    guardian.hear(tether.STATUS)
+    end(guardian, thread)
+    assert not thread.is_alive()
+
+
+def test_p9_a_port_in_use_is_not_waited_for(running, guardian, node, tmp_path):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        logs = setup("test", str(tmp_path / "log"), "debug", "test-daemon")
+        inside = Daemon(node._replace(address=Address("127.0.0.1", taken.getsockname()[1])),
+                        guardian.theirs.detach(), guardian.board.fd, logs)
+        with pytest.raises(UsageError, match="address in use"):
+            inside.run()
+        assert not os.path.exists(command_socket(node))
+        inside._loop.end()
+        inside._writer.stop(PATIENCE_S)
+        logs.close()
+
+
+def test_a_guardian_that_died_with_our_words_unread_is_gone(guardian):
+    """Its end of the tether is reset then, not closed: that is no fault of ours."""
+    guardian.theirs.sendall(b"unread")
+    guardian.end.close()
+    node = SimpleNamespace(_tether=guardian.theirs, _line=tether.Line())
+    assert Daemon._wait_for(node, tether.STOP) == ""
+    guardian.theirs.close()

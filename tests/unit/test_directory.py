@@ -8,6 +8,7 @@ import json
 import os
 
 import pytest
+
 from raftctl.base.errors import DiskFault, NotAllowed, UsageError
 from raftctl.disk import directory as directories
 from raftctl.disk import identity as identities

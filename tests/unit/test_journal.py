@@ -6,6 +6,7 @@ import errno
 import os
 
 import pytest
+
 from raftctl.base.errors import DiskFault, OurFault
 from raftctl.disk import recovery
 from raftctl.disk.files import Files
