@@ -18,7 +18,8 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
         return
     ended = release.why_ended(state, peer, message.incarnation, message.term)
     if ended:
-        state.decide(ended, "ignores its append")
+        if state.repeats.is_due(now, ("ended", peer), ended):
+            state.decide(ended, "ignores its append")
         return
     if message.term == state.term and state.role == LEADER:
         state.decide(f"{state.name(peer)} also claims term {message.term}", "ignores its append")
@@ -27,8 +28,10 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
     proved = _take_entries(state, message)
     if proved is None:
         hint = _hint(state, message.previous)
-        state.decide(f"log {state.log.last} has no {message.previous} of {state.name(peer)}",
-                     f"refuses, hints {hint}")
+        # A leader that our answer does not reach asks the same with each heartbeat.
+        if state.repeats.is_due(now, ("append", peer), (state.log.last, message.previous, hint)):
+            state.decide(f"log {state.log.last} has no {message.previous} of {state.name(peer)}",
+                         f"refuses, hints {hint}")
         state.send(peer, AppendReply(state.term, generation, message.round, False, 0, hint))
         return
     # Not min(commit, last index): entries behind this message may be a dead leader's (pitfall 2.1).

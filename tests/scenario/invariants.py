@@ -72,7 +72,9 @@ class Invariants:
         disk, leader = node.disk, self._world.nodes.get(target)
         assert node.core is not None
         self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
-        promised = leader.timing.election_min if leader else 0
+        # A vow to a later leader replaces it: that one was elected, so the earlier lease was over by then.
+        replaced = node.core._state.vow.term > message.term
+        promised = leader.timing.election_min if leader and not replaced else 0
         self._require(disk.hard_state.promise >= promised, "a vow that is not on disk", node, disk.hard_state)
         if node.core.view().term > message.term:
             return                  # a later leader may have overwritten it in this turn: the ack was true
