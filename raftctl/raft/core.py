@@ -192,6 +192,7 @@ class Core:
         known = self._state.incarnations.get(given.peer, 0)
         self._state.incarnations[given.peer] = max(known, given.incarnation)
         replication.link_up(self._state, given.peer, given.generation)
+        election.link_up(self._state, given.peer)
 
     def _link_down(self, now: Instant, given: LinkDown) -> None:
         self._state.links.pop(given.peer, None)

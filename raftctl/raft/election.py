@@ -64,6 +64,16 @@ def begin_pre_vote(state: State, now: Instant) -> None:
     _count_pre_votes(state, now)
 
 
+def link_up(state: State, peer: Instance) -> None:
+    """Ask a voter that was not there when the others were asked: no timeout is waited for (P4)."""
+    if peer in state.ballots or not state.configuration.is_voter(peer):
+        return
+    if state.role == PRE_CANDIDATE:
+        state.send_now(peer, PreVote(state.term + 1, state.log.last))
+    elif state.role == CANDIDATE:
+        state.send(peer, Vote(state.term, state.log.last))
+
+
 def receive_pre_vote(state: State, now: Instant, peer: Instance, message: PreVote) -> None:
     """Answer whether this node would vote for `peer`; grants mirror the request's term (pitfall 1.5)."""
     kind, reason = _judge(state, now, message)
