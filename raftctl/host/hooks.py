@@ -17,11 +17,12 @@ from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Seq
 
 from raftctl.base.errors import require
 from raftctl.cluster.hookplan import Facts
-from raftctl.host import launch
+from raftctl.host import groups, launch
 from raftctl.host.loop import READ, Loop
 
 GRACE_NS = 2_000_000_000
-_GROUP_LOOK_NS = 20_000_000
+_FIRST_LOOK_NS = 5_000_000
+_LONGEST_LOOK_NS = 160_000_000
 _KILL_LASTS_NS = 500_000_000
 _UNKILLABLE_NS = 5_000_000_000
 _CHUNK = 4096
@@ -170,6 +171,7 @@ class HookProcess:
         self._timers: List[Any] = []
         self._why = ""
         self._kill_at = 0
+        self._look_ns = _FIRST_LOOK_NS
         self._exited = False
         self._over = False
         self.output: Optional[Output] = None
@@ -237,24 +239,17 @@ class HookProcess:
         """After a forced end the rest of the group has the same grace; no event tells when it is empty."""
         if self._over:
             return
-        if not self._group_lives():
+        # The number stays taken while the group has a member, and is looked at again soon.
+        if not groups.is_alive(self.pid):
             self._finish()
         elif self._loop.now() >= self._kill_at + _KILL_LASTS_NS:
             self._on_line(f"process group {self.pid} has members left after KILL "
-                          "(zombies that nobody reaps?)")
+                          "(they wait for a disk or a network file system?)")
             self._finish()
         else:
-            self._after(_GROUP_LOOK_NS, self._wait_for_group)
-
-    def _group_lives(self) -> bool:
-        # The number stays taken while the group has a member, and is looked at again within 20 ms.
-        try:
-            os.killpg(self.pid, 0)
-        except ProcessLookupError:
-            return False
-        except PermissionError:
-            pass
-        return True
+            self._after(self._look_ns, self._wait_for_group)
+            # A look reads all of /proc: not fifty times a second for the whole grace.
+            self._look_ns = min(2 * self._look_ns, _LONGEST_LOOK_NS)
 
     def _signal(self, number: int) -> None:
         try:
