@@ -150,13 +150,15 @@ def receive_vote(state: State, now: Instant, peer: Instance, message: Vote) -> N
     state.decide(reason, f"votes {state.name(peer)} in term {state.term}" if granted
                  else f"refuses vote of {state.name(peer)}")
     if granted:
+        if state.role != FOLLOWER:
+            state.become_follower(now, state.term, None)
         state.set_hard(vote=peer)
         state.set_election_deadline(now)
     state.send(peer, VoteReply(state.term, granted))
 
 
 def _may_vote(state: State, peer: Instance, message: Vote) -> tuple:
-    if state.role != FOLLOWER or state.hard.vote not in (None, peer):
+    if state.hard.vote not in (None, peer):       # a candidate's and a leader's is their own
         return f"voted {state.name(state.hard.vote)} in term {state.term}", False
     if message.last < state.log.last:
         return f"log {message.last} is older than {state.log.last}", False

@@ -38,7 +38,8 @@ def leader_alarm(state: State, now: Instant) -> None:
     if now.reached(state.lease_end.plus(state.timing.election_max)):
         # Heartbeats without a lease would renew vows for ever where only the way out works.
         silence = ", ".join(_last_heard(state, now, peer) for peer in state.progress)
-        state.decide(f"no quorum for {state.timing.election_max // MS} ms ({silence})", "follower")
+        state.decide(f"no quorum for {state.timing.election_max // MS} ms" + (silence and f" ({silence})"),
+                     "follower")
         state.become_follower(now, state.term, None)
         return
     if now.reached(state.rounds.last_sent.plus(state.timing.heartbeat)):
