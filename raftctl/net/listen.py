@@ -36,7 +36,8 @@ class PeerListener:
 
     `own_hello("", 0)` is asked for each connection; `judge` is the `auth.Witness` that the links have as
     well. From threads of its own it calls `post(FrameIn)` and, after each good handshake of a peer,
-    `accepted(hello)`; neither may block for long. `silence_ns`: how long a connection may bring nothing.
+    `accepted(hello)`, and `pinged(hello)` for each PING; none may block for long. `silence_ns`: how long a
+    connection may bring nothing.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class PeerListener:
         silence_ns: int,
         insecure: bool = False,
         accepted: Callable[[Hello], None] = lambda hello: None,
+        pinged: Callable[[Hello], None] = lambda hello: None,
         cap: int = CAP,
     ) -> None:
         sockets = binding.bind_tcp(hosts, port, key="address", is_guarded=bool(secrets) or insecure)
@@ -61,6 +63,7 @@ class PeerListener:
         self._judge = judge
         self._post = post
         self._accepted = accepted
+        self._pinged = pinged
         self._silence = struct.pack("ll", silence_ns // _SECOND_NS, silence_ns % _SECOND_NS // 1000)
         self._complaints = Complaints(_log)
         self._servers = Servers(sockets, self._serve, lambda sock: None, cap)
@@ -145,7 +148,9 @@ class PeerListener:
         elif frame.kind == handshake.REFUSED:
             code, message, _ = read_refusal(frame.body)
             raise Refused(code, f"it refuses this node: {printable(message)}")
-        elif frame.kind != handshake.PING:
+        elif frame.kind == handshake.PING:
+            self._pinged(hello)
+        else:
             raise PeerFault(f"frame kind {frame.kind} after the handshake")
 
     def _deliver_guardian(self, hello: Hello, frame: Frame) -> None:

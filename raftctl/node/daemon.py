@@ -165,7 +165,8 @@ class Daemon:
         self._peers: Optional[PeerListener] = None
         self._bind_peers = lambda: PeerListener(
             (node.listen_host,), node.address.port, self._hello, node.secrets, witness, self._post_frame,
-            silence_ns=silence_ns, insecure=node.insecure, accepted=self._accepted)
+            silence_ns=silence_ns, insecure=node.insecure, accepted=self._accepted,
+            pinged=lambda hello: self._contacts.heard(hello, clock.now()))
         self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
                         "term": restored.hard_state.term, "clusterId": own.cluster_id}
 

@@ -20,7 +20,6 @@ from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
-from raftctl.raft.inputs import LEADER
 from raftctl.version import __version__
 
 _MS = 1_000_000
@@ -40,7 +39,7 @@ class Status:
         self._shown = shown
         self._state = "UNINITIALIZED"
         self._since = time.time()
-        self._owed_since = clock.now()
+        self._began = clock.now()
         self._changed = threading.Condition()
         self.longest_confirmation_s = node.election_max_ns / 1e9
 
@@ -51,8 +50,6 @@ class Status:
     def show(self, shown: Shown, state: str) -> bool:
         """Swap in what holds now; return whether users see another state, term or leader than before."""
         before, self._shown = self._shown, shown
-        if self._is_owed_words(shown) != self._is_owed_words(before):
-            self._owed_since = clock.now()
         differs = (state, shown.view.term, shown.leader_address) != (self._state, before.view.term,
                                                                      before.leader_address)
         if state != self._state:
@@ -158,19 +155,13 @@ class Status:
             known.append(int((time.monotonic() - link.connected_since_s) * 1000))
         return min((age for age in known if age is not None), default=None)
 
-    def _is_owed_words(self, shown: Shown) -> bool:
-        """Must every member speak to this node now? A leader is answered each heartbeat, a voter that knows
-        no leader at each of its pre-candidacies; followers tell each other nothing.
-        """
-        view = shown.view
-        asks = view.leader is None and view.configuration.is_voter(self._identity.instance)
-        return not shown.stopping and (view.role == LEADER or asks)
-
     def _silent_after_ms(self) -> Optional[int]:
-        """Return after how long a member counts as silent, None where it need say nothing (yet)."""
+        """Return after how long a member counts as silent, None so soon after the start.
+
+        Every member sends this node a PING where it has nothing else to say, followers too.
+        """
         limit_ms = SILENT_ELECTIONS * self._node.election_max_ns // _MS
-        owed_ms = clock.now().since(self._owed_since) // _MS
-        return limit_ms if self._is_owed_words(self._shown) and owed_ms > limit_ms else None
+        return limit_ms if clock.now().since(self._began) // _MS > limit_ms else None
 
     def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
         member = self._shown.view.configuration.find(self._identity.instance)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import signal
 import stat
 import threading
 
@@ -173,6 +175,22 @@ def test_join_says_what_the_leader_says_and_ends_with_1_where_it_is_refused_for_
         assert told["reason"] == (f"waiting for {follower.address} to admit this node: {leader.address} does "
                                   f"not admit it: {why}")
         assert why.encode() in raftctl("-c", eighth.config, "status").stdout
+
+
+def test_status_of_a_follower_tells_of_a_frozen_fellow_follower(tmp_path):
+    with Cluster(tmp_path, 3) as cluster:
+        leader = cluster.start().leader()
+        follower, frozen = [host for host in cluster.hosts if host is not leader]
+        pid = frozen.node_pid
+        wait_for(lambda: follower.request("status")["tolerates"] == 1, "all are counted")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            wait_for(lambda: follower.request("status")["tolerates"] == 0, "the frozen node counts no more")
+            rows = follower.request("status")["members"]
+            assert next(row for row in rows if row["address"] == frozen.address)["problem"]
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        wait_for(lambda: follower.request("status")["tolerates"] == 1, "it counts again")
 
 
 def test_status_of_a_follower_tells_of_a_dead_member_as_the_leaders_does(tmp_path):

@@ -65,12 +65,14 @@ def test_the_words_of_a_peer_are_posted_with_its_hello(secrets):
         sock.close()
 
 
-def test_pings_are_not_posted():
-    with listening() as (listener, posts):
+def test_pings_are_not_posted_and_tell_that_the_peer_lives():
+    pinged = Posts()
+    with listening(pinged=pinged) as (listener, posts):
         sock, established = dial(listener.port, hello("h1"))
         sock.sendall(established.sealer.seal(PING, b"") + established.sealer.seal(RAFT, b"a"))
         posts.wait_kind(FrameIn)
         assert [event.kind for event in posts.events] == [RAFT]
+        assert [heard.address for heard in pinged.events] == ["tcp://h1:8089"]
         sock.close()
 
 

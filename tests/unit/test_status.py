@@ -131,15 +131,6 @@ def test_the_rows_are_in_the_order_of_the_addresses(world):
     assert [row["address"] for row in rows] == ["tcp://h:1", "tcp://h:2", "tcp://h:3"]
 
 
-def test_a_follower_owes_a_follower_no_words_so_long_silence_is_no_problem(world):
-    leader, follower, other = roles(world)
-    seen = Seen(follower)
-    seen.hears(other)
-    world.run(10 * SILENT_MS)
-    assert seen.row(other)["problem"] is None
-    assert (seen.look()["problem"], seen.look()["tolerates"]) == (None, 1)
-
-
 def freeze(seen, monkeypatch):
     """The links stay up (kernels answer for a stopped process) and were made long ago."""
     monkeypatch.setattr(seen, "link", lambda target: LinkStatus(time.monotonic() - 3600, None, 0))
@@ -188,17 +179,19 @@ def test_a_node_that_does_not_hear_the_leader_whom_the_others_hear_says_so(world
     assert "an election is under way" not in answer["problem"]
 
 
-def test_silence_before_the_node_asked_is_none(world, monkeypatch):
-    leader, follower, other = roles(world)
+def test_a_follower_does_not_count_a_fellow_follower_that_is_frozen(world, monkeypatch):
+    leader, follower, frozen = roles(world)
     seen = Seen(follower)
-    seen.hears(other)
     freeze(seen, monkeypatch)
-    world.run(10 * SILENT_MS)
-    seen.look()
-    leader.alive = other.alive = False
-    while seen.look()["state"]["leader"]:
-        world.run(10)
-    assert seen.row(other)["problem"] is None
+    seen.hears(leader, frozen)
+    frozen.alive = False
+    world.run(SILENT_MS + 500)
+    seen.hears(leader)          # PINGs and appends
+    assert seen.row(frozen)["connected"] and seen.row(frozen)["problem"].startswith("silent for 2.")
+    assert seen.row(leader)["problem"] is None
+    answer = seen.look()
+    assert answer["problem"].startswith(f"{frozen.address}: silent for 2.")
+    assert answer["tolerates"] == 0
 
 
 def test_a_wiped_node_at_a_members_address_is_not_the_member(world):
