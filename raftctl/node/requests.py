@@ -11,7 +11,7 @@ import binascii
 import itertools
 import threading
 import time
-from typing import Any, Callable, Dict, Optional
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from raftctl.base.errors import UsageError
 from raftctl.cluster.serving import PROPOSE, READ, Answer, Ask
@@ -82,10 +82,14 @@ class Requests:
             waiter.answer = answer
             waiter.event.set()
 
-    def _ask(self, kind: int, body: bytes, timeout_s: float) -> Answer:
+    def _post(self, kind: int, body: bytes) -> Tuple[_Waiter, int]:
         waiter, token = _Waiter(), next(self._tokens)
         self._waiters[token] = waiter
         self._inbox.post(Ask(token, kind, body))
+        return waiter, token
+
+    def _ask(self, kind: int, body: bytes, timeout_s: float) -> Answer:
+        waiter, token = self._post(kind, body)
         if not waiter.event.wait(timeout_s):
             self._inbox.post(Expired(token))
             if not waiter.event.wait(_EXPIRY_S):
@@ -100,15 +104,26 @@ class Requests:
                                                         absent=absent), **extra)
         return answer
 
+    def _is_confirmed(self, timeout_s: float) -> bool:
+        """Does a quorum confirm that this node leads? No as soon as its lease is over: nobody need wait."""
+        deadline_s = time.monotonic() + timeout_s
+        waiter, token = self._post(READ, b"")
+        while True:
+            left_s = min(self._status.lease_left_s(), deadline_s - time.monotonic())
+            if waiter.event.wait(max(left_s, 0)):
+                return waiter.answer is not None and waiter.answer.code is None
+            if left_s <= 0:
+                self._waiters.pop(token, None)
+                self._inbox.post(Expired(token))
+                return False
+
     # --- actions
 
     def _state(self, request: _Object, timeout_s: float) -> _Object:
         """`state`: LEADER is confirmed by a round sent after the question (P2, pitfall 7.1)."""
         found = self._status.state()
         if found["state"] == "LEADER":
-            try:
-                self._ask(READ, b"", min(timeout_s, self._status.longest_confirmation_s))
-            except CommandError:
+            if not self._is_confirmed(timeout_s):
                 return self._status.state(unconfirmed=True)
             again = self._status.state()
             return again if again["term"] == found["term"] else self._status.state(unconfirmed=True)

@@ -41,7 +41,6 @@ class Status:
         self._since = time.time()
         self._began = clock.now()
         self._changed = threading.Condition()
-        self.longest_confirmation_s = node.election_max_ns / 1e9
 
     @property
     def shown(self) -> Shown:
@@ -64,6 +63,10 @@ class Status:
         with self._changed:
             self._changed.wait(timeout_s)
         return self._shown
+
+    def lease_left_s(self) -> float:
+        """Return for how long this node holds the lease from now on, in s; 0 where it does not."""
+        return clock.now().left_within(self._shown.view.lease_end) / 1e9
 
     def check_initialized(self) -> None:
         if not self._shown.view.configuration.members:

@@ -110,3 +110,37 @@ def test_p9_a_running_node_is_told_to_join_only_what_its_file_might_name(target,
         _parse_target(target, "tcp://127.0.0.1:8089")
     assert refused.value.exit_status == 2
     assert str(_parse_target("tcp://LOCALHOST:8090", "tcp://127.0.0.1:8089")) == "tcp://localhost:8090"
+
+
+class Leader(Node):
+    """A leader by its lease: `leases` are what is left of it at each look, in s."""
+
+    def __init__(self, leases, answer=None):
+        super().__init__(answer)
+        self.leases, self.posted = list(leases), []
+
+    def post(self, ask):
+        self.posted.append(type(ask).__name__)
+        super().post(ask)
+
+    def lease_left_s(self):
+        return self.leases.pop(0)
+
+    def state(self, *, unconfirmed=False):
+        return {"state": "CANDIDATE" if unconfirmed else "LEADER", "term": 3}
+
+
+def state_of(node):
+    return node.requests.answer({"action": "state"}, ROOT)["state"]
+
+
+def test_p2_leader_is_answered_when_a_quorum_confirms_it():
+    assert state_of(Leader([5.0], Answer(None, 0, None))) == "LEADER"
+    assert state_of(Leader([5.0], Answer("no_leader", 0, None))) == "CANDIDATE"
+
+
+def test_p2_a_leader_that_nobody_confirms_is_a_candidate_when_its_lease_is_over_and_not_later():
+    node = Leader([0.01, 0.01, 0.0])
+    assert state_of(node) == "CANDIDATE"
+    assert node.leases == [] and node.posted == ["Ask", "Expired"]
+    assert node.requests._waiters == {}
