@@ -2,21 +2,20 @@
 
 Whoever logs puts a record into a bounded queue and goes on; what does not fit is dropped and counted, so
 that a log that nobody reads never stops the node thread or the guardian (pitfall 10.4). Only daemons
-import this.
+import this. Not on `logging.handlers`: its queue costs each process 0.7 MiB (it imports pickle).
 """
 
 from __future__ import annotations
 
+import collections
 import errno
 import logging
-import logging.handlers
 import os
-import queue
 import select
 import stat
 import threading
 import time
-from typing import Any, Callable, Optional
+from typing import Callable, Deque, NamedTuple, Optional, Union
 
 from raftctl.base import clock
 from raftctl.base.errors import UsageError
@@ -35,16 +34,15 @@ class Logs:
 
     def __init__(self, sink: _Sink, level: int, logger: logging.Logger) -> None:
         self._sink = sink
-        records: queue.Queue = queue.Queue(QUEUE_LIMIT)
-        self._handler = _Handler(records)
-        self._listener = _Listener(records, sink)  # type: ignore[arg-type]
+        self._writer = _Writer(sink)
+        self._handler = _Handler(self._writer)
         sink.count_dropped = lambda: self._handler.dropped
         self._logger = logger
         self._former = (logger.level, logger.propagate)
         logger.setLevel(level)
         logger.propagate = False
         logger.addHandler(self._handler)
-        self._listener.start()
+        self._writer.start()
 
     @property
     def dropped(self) -> int:
@@ -53,7 +51,7 @@ class Logs:
 
     def flush(self, deadline_s: float = 2.0) -> bool:
         """Wait until all that was logged before is written, at most `deadline_s`; tell whether it is."""
-        return self._listener.drain(deadline_s)
+        return self._writer.drain(deadline_s)
 
     def reopen(self) -> None:
         """Open the log file anew at the next record (SIGHUP); a file moved away is noticed without it."""
@@ -65,8 +63,8 @@ class Logs:
         level, self._logger.propagate = self._former
         self._logger.setLevel(level)
         self._handler.close()
-        if self._listener.drain(deadline_s):
-            self._listener.stop()
+        if self._writer.drain(deadline_s):
+            self._writer.stop()
             self._sink.close()
 
 
@@ -79,41 +77,78 @@ def setup(address_text: str, log_file: Optional[str], level: str, logger: str = 
     return Logs(_Sink(address_text, log_file), LEVELS[level], logging.getLogger(logger or None))
 
 
-class _Handler(logging.handlers.QueueHandler):
+class _Line(NamedTuple):
+    created: float
+    level: str
+    text: str
+
+
+class _Handler(logging.Handler):
     """Never waits: a full queue costs the record, not the caller's time."""
 
-    dropped = 0
+    def __init__(self, writer: _Writer) -> None:
+        super().__init__()
+        self._writer = writer
+        self.dropped = 0
 
-    def enqueue(self, record: logging.LogRecord) -> None:
+    def emit(self, record: logging.LogRecord) -> None:
         try:
-            self.queue.put_nowait(record)
-        except queue.Full:
+            # Here, not in the writer's thread: what the arguments say may be another thing by then.
+            line = _Line(record.created, record.levelname, self.format(record))
+        except Exception:  # noqa: BLE001 (a text that can't be made, whatever its arguments raise)
+            self.dropped += 1
+            return
+        if not self._writer.put(line):
             self.dropped += 1
 
-    def handleError(self, record: logging.LogRecord) -> None:
-        # The inherited one writes to standard error, which may be the very pipe that nobody reads.
-        self.dropped += 1
 
+class _Writer:
+    """The queue and its one thread, the only one that may wait for the sink."""
 
-class _Mark(threading.Event):
-    """Put into the queue to learn when all before it has been written."""
+    def __init__(self, sink: _Sink) -> None:
+        self._sink = sink
+        self._changed = threading.Condition()
+        self._waiting: Deque[Union[_Line, threading.Event, None]] = collections.deque()
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
 
+    def start(self) -> None:
+        self._thread.start()
 
-class _Listener(logging.handlers.QueueListener):
+    def put(self, line: _Line) -> bool:
+        """Return whether there was room."""
+        with self._changed:
+            if len(self._waiting) >= QUEUE_LIMIT:
+                return False
+            self._waiting.append(line)
+            self._changed.notify()
+        return True
+
     def drain(self, deadline_s: float) -> bool:
-        end = time.monotonic() + deadline_s
-        mark = _Mark()
-        try:
-            self.queue.put(mark, timeout=deadline_s)  # type: ignore[attr-defined]
-        except queue.Full:
-            return False
-        return mark.wait(max(0.0, end - time.monotonic()))
+        """Wait until all that was put before is written, at most `deadline_s`; tell whether it is."""
+        mark = threading.Event()
+        with self._changed:
+            self._waiting.append(mark)
+            self._changed.notify()
+        return mark.wait(deadline_s)
 
-    def handle(self, record: Any) -> None:
-        if isinstance(record, _Mark):
-            record.set()
-        else:
-            super().handle(record)
+    def stop(self) -> None:
+        """End the thread after what was put before."""
+        with self._changed:
+            self._waiting.append(None)
+            self._changed.notify()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                item = self._waiting.popleft()
+            if item is None:
+                return
+            if isinstance(item, threading.Event):
+                item.set()
+            else:
+                self._sink.write(item)
 
 
 class _Sink:
@@ -122,8 +157,6 @@ class _Sink:
     Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds.
     Used by the listener's thread only, but for `must_reopen`.
     """
-
-    level = logging.NOTSET
 
     def __init__(self, address_text: str, path: Optional[str]) -> None:
         self._label = address_text
@@ -134,13 +167,13 @@ class _Sink:
         self.refused = 0
         self.must_reopen = False
 
-    def handle(self, record: logging.LogRecord) -> None:
+    def write(self, line: _Line) -> None:
         self._follow_rotation()
         dropped = self.count_dropped()
         if dropped > self._reported:
             self._write(self._line(time.time(), "WARNING", f"log lines dropped: {dropped - self._reported}"))
             self._reported = dropped
-        self._write(self._line(record.created, record.levelname, record.getMessage()))
+        self._write(self._line(*line))
 
     def _line(self, created: float, level: str, text: str) -> bytes:
         # Continued lines are indented, so that no text can pass for a line of the log.

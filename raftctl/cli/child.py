@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+from typing import NamedTuple, Optional, Sequence
 
 from raftctl.base.addresses import parse
+from raftctl.base.errors import UsageError
 from raftctl.config.load import load, pick
 from raftctl.node import daemon
 
 
-def run(options: argparse.Namespace) -> int:
+class Options(NamedTuple):
+    """What `host/children.py` and `cli/start.py` put behind the program."""
+
+    config: Optional[str]
+    join: Optional[str]
+    node: str
+    tether_fd: int
+    board_fd: int
+
+
+def read(words: Sequence[str]) -> Options:
+    """Return the options in `[-c FILE] [--join ADDRESS] node --node ADDRESS --tether-fd N --board-fd N`."""
+    named = [word for word in words if word != "node"]
+    found = dict(zip(named[::2], named[1::2]))
+    try:
+        return Options(found.pop("-c", None), found.pop("--join", None), found.pop("--node"),
+                       int(found.pop("--tether-fd")), int(found.pop("--board-fd")))
+    except (KeyError, ValueError):
+        raise UsageError("the command `node` is for the guardian alone; see: raftctl help start") from None
+
+
+def run(options: Options) -> int:
     """Run the node until it ends; return its exit status. Both descriptors come from the guardian."""
     # Which entry of a shared list this is the guardian has found out; the network may be gone again by now.
     own = parse(options.node)

@@ -164,7 +164,4 @@ COMMANDS: Dict[str, Command] = {
     "version": Command("help", "version", "print the version", ""),
     "help": Command("help", "run", "explain a command",
         "", (_argument("topic", metavar="COMMAND", nargs="?"),)),
-    "node": Command("child", "run", None, "The process of one node, started by its guardian.",
-        (_argument("--tether-fd", metavar="N", type=count, required=True),
-         _argument("--board-fd", metavar="N", type=count, required=True))),
 }  # fmt: skip

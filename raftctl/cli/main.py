@@ -13,12 +13,12 @@ from typing import List, Optional, Sequence
 
 from raftctl.base.errors import FAULT, RaftctlError, UsageError
 from raftctl.cli import output
-from raftctl.cli.commands import COMMANDS
-from raftctl.cli.parser import build, find_command
 
 # As a shell shows a command that SIGINT or SIGPIPE ended.
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+# An option of the hidden command `node` alone.
+_OF_A_CHILD = "--tether-fd"
 
 
 def main(arguments: Optional[Sequence[str]] = None) -> int:
@@ -42,6 +42,14 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
 
 def run(arguments: List[str]) -> int:
     """As `main`, but errors are raised; `SystemExit` after --help."""
+    if _OF_A_CHILD in arguments:
+        # A node lives for months: it reads its few words itself, without 0.8 MiB of argparse and tables.
+        from raftctl.cli import child
+
+        return child.run(child.read(arguments))
+    from raftctl.cli.commands import COMMANDS
+    from raftctl.cli.parser import build, find_command
+
     name = find_command(arguments)
     options = build(name)[0].parse_args(arguments)
     if options.version:

@@ -22,6 +22,7 @@ from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
 from raftctl.host.release import Endpoint, Releasing, read_endpoints
+from raftctl.net import digest
 from raftctl.raft.messages import Release
 
 # For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its tether has the
@@ -53,6 +54,8 @@ class Keeper:
         self._log = log
         self._lane = Lane(self._loop, node, log, self._hooks_done)
         self._backoff = Backoff()
+        if node.secrets:
+            digest.prepare()
         self._child: Optional[Child] = None
         self._timer: Optional[Timer] = None
         self._spawned_at = 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import grp
-import hmac
 import os
 import pwd
 import socket
@@ -17,7 +16,7 @@ import struct
 from typing import Any, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import PeerFault
-from raftctl.net import protocol
+from raftctl.net import digest, protocol
 from raftctl.net.error_codes import CommandError
 
 GROUP = "raftctl"
@@ -96,6 +95,6 @@ class Challenge:
             raise CommandError("bad_request", "authenticate without a challenge before it")
         if not isinstance(proof, str) or not proof.isascii():
             raise CommandError("bad_request", '"proof" is missing or no text')
-        if not any(hmac.compare_digest(protocol.command_proof(secret, nonce), proof)
+        if not any(digest.is_equal(protocol.command_proof(secret, nonce), proof)
                    for secret in self._secrets):
             raise PeerFault("the secret differs")

@@ -16,7 +16,6 @@ signed.
 
 from __future__ import annotations
 
-import hmac
 import json
 import os
 import struct
@@ -27,7 +26,7 @@ from raftctl.base.errors import PeerFault, require
 from raftctl.base.objects import parse_object
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello, Refusal, Seen
-from raftctl.net import frames
+from raftctl.net import digest, frames
 from raftctl.net.frames import CLOSED, MAC_SIZE, NEED_DATA, FrameReader
 
 Judge = Callable[[Hello, Hello], Optional[Refusal]]
@@ -65,7 +64,7 @@ class Sealer:
             return frames.encode(kind, body)
         number = self._number
         self._number = number + 1
-        mac = hmac.digest(self._key, _ORDER.pack(number, kind) + body, "sha256")[:MAC_SIZE]
+        mac = digest.digest(self._key, _ORDER.pack(number, kind) + body)[:MAC_SIZE]
         return frames.encode(kind, body + mac)
 
 
@@ -81,8 +80,8 @@ class Opener:
         if self._key is None:
             return body
         bare = body[:-MAC_SIZE]
-        mac = hmac.digest(self._key, _ORDER.pack(self._number, kind) + bare, "sha256")[:MAC_SIZE]
-        if not hmac.compare_digest(mac, body[-MAC_SIZE:]):
+        mac = digest.digest(self._key, _ORDER.pack(self._number, kind) + bare)[:MAC_SIZE]
+        if not digest.is_equal(mac, body[-MAC_SIZE:]):
             raise PeerFault(f"frame {self._number} is not authentic")
         self._number += 1
         return bare
@@ -203,7 +202,7 @@ class Handshake:
             dialler, acceptor = acceptor, dialler
         role = "dialler" if by_dialler else "acceptor"
         parts = (f"raftctl {use} {role}".encode("ascii"), dialler, acceptor, extra)
-        return hmac.digest(secret, b"".join(struct.pack(">I", len(part)) + part for part in parts), "sha256")
+        return digest.digest(secret, b"".join(struct.pack(">I", len(part)) + part for part in parts))
 
     def _prove(self) -> bytes:
         return self._hmac(self._secrets[0], "proof", self._dialler) if self._secrets else b""
@@ -215,7 +214,7 @@ class Handshake:
                 raise PeerFault("a proof from a side without a secret")
             return None
         for secret in self._secrets:
-            if hmac.compare_digest(self._hmac(secret, "proof", not self._dialler), proof):
+            if digest.is_equal(self._hmac(secret, "proof", not self._dialler), proof):
                 return secret
         return None
 
@@ -245,7 +244,7 @@ class Handshake:
             return PeerFault("refused before the handshake, without a reason that counts")
         signed = f"{code} {message}".encode()
         proofs = [self._hmac(secret, "refusal", not self._dialler, signed).hex() for secret in self._secrets]
-        if self._secrets and not any(hmac.compare_digest(proof, mac) for proof in proofs):
+        if self._secrets and not any(digest.is_equal(proof, mac) for proof in proofs):
             return PeerFault("refused by somebody without the secret")
         return Refused(code, printable(message))
 

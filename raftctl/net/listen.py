@@ -17,7 +17,7 @@ from typing import Any, Callable, Sequence, Tuple
 from raftctl.base.errors import PeerFault
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
-from raftctl.net import binding
+from raftctl.net import binding, digest
 from raftctl.net.auth import Established, Handshake, Judge, Refused, printable, read_refusal
 from raftctl.net.complaints import Complaints
 from raftctl.net.dial import HANDSHAKE_S
@@ -55,6 +55,8 @@ class PeerListener:
         pinged: Callable[[Hello], None] = lambda hello: None,
         cap: int = CAP,
     ) -> None:
+        if secrets:
+            digest.prepare()
         sockets = binding.bind_tcp(hosts, port, key="address", is_guarded=bool(secrets) or insecure)
         self.addresses: Tuple[Tuple[str, int], ...] = places_of(sockets)
         self.port = self.addresses[0][1]

@@ -8,8 +8,6 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import random
-import secrets
 import select
 import signal
 import socket
@@ -105,8 +103,8 @@ class Daemon:
         self._inbox = Inbox()
         self._contacts = Contacts()
         self._again = False
-        self._start_id = secrets.token_hex(8)
-        self._directory = open_directory(node.data_dir, new_instance=lambda: secrets.token_hex(16))
+        self._start_id = _draw_id(8)
+        self._directory = open_directory(node.data_dir, new_instance=_draw_id)
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
         identity = self._directory.identity
@@ -127,7 +125,7 @@ class Daemon:
     def _start_over(self) -> None:
         self._directory.remove_data()
         self._directory.close()
-        self._directory = open_directory(self._node.data_dir, new_instance=lambda: secrets.token_hex(16))
+        self._directory = open_directory(self._node.data_dir, new_instance=_draw_id)
 
     def _join_address(self) -> Optional[str]:
         if os.path.exists(self._join_file):
@@ -142,11 +140,11 @@ class Daemon:
                                              listed)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         core = Core(own.instance, own.incarnation, timing, restored, clock.now(),
-                    random.SystemRandom().random)
+                    _draw)
         founding = None
         if not restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(),
-                                lambda: secrets.token_hex(16))
+                                _draw_id)
         witness = Witness()
         silence_ns = 2 * node.election_max_ns
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
@@ -365,6 +363,16 @@ class Daemon:
         write_atomic(self._join_file, str(target).encode("ascii") + b"\n")
         self._again = True
         self._stop_leading()
+
+
+def _draw_id(size: int = 16) -> str:
+    """Return a new id of `size` random bytes, in hexadecimal."""
+    return os.urandom(size).hex()
+
+
+def _draw() -> float:
+    """Return a number from 0 to less than 1, as `random.SystemRandom().random()`: the module costs memory."""
+    return (int.from_bytes(os.urandom(7), "big") >> 3) * 2.0**-53
 
 
 def _parse_target(text: str, own: str) -> Any:

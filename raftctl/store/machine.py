@@ -6,7 +6,6 @@ could differ between members. Not thread-safe: the node thread applies and reads
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from typing import Dict, NamedTuple, Optional, Tuple
 
@@ -81,6 +80,8 @@ class Store:
         Read off the state itself, not kept beside it, so that altered memory shows. Walks the whole store:
         for comparisons at agreed indexes, not for each entry.
         """
+        import hashlib  # brings OpenSSL, 2 MiB a daemon, which asks for no digest
+
         summary = hashlib.sha256()
         for key in sorted(self._items):
             value, revision = self._items[key]

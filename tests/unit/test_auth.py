@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 from net_world import OTHER, SECRET, admit, events_of, hello, run_handshake
@@ -14,6 +17,7 @@ from raftctl.net import frames
 from raftctl.net.auth import Handshake, Opener, Refused, Sealer, Witness
 from raftctl.net.frames import FRAME_LIMIT, Frame, FrameReader
 
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 ONE, TWO = hello("h1", generation=4), hello("h2")
 
 
@@ -324,3 +328,19 @@ def test_the_witness_learns_nothing_from_the_refused_or_from_guardians():
     assert witness(ONE, hello("h2", incarnation=9, cluster_id="d")).code == "cluster"
     assert witness(ONE, hello("h2", incarnation=9, role="guardian", start_id="")) is None
     assert witness(ONE, hello("h2", incarnation=5)) is None
+
+
+@pytest.mark.parametrize("make", [
+    "from raftctl.net.listen import PeerListener\n"
+    "PeerListener(['127.0.0.1'], 0, None, (b's' * 32,), None, print, silence_ns=1)",
+    "from raftctl.config.load import load\nfrom raftctl.host.keeper import Keeper\n"
+    "from raftctl.host.loop import Loop\nfrom types import SimpleNamespace\nimport logging\n"
+    "node = SimpleNamespace(secrets=(b's' * 32,), events=())\n"
+    "Keeper(SimpleNamespace(loop=Loop()), node, logging.getLogger())",
+])
+def test_who_has_a_secret_loads_what_it_needs_before_it_is_ready(make):
+    """Not at the first handshake, or when a dead leader is to be released."""
+    code = f"import sys; sys.path.insert(0, {TOP!r})\n{make}\nprint('hmac' in sys.modules)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60,
+                          check=False)
+    assert (done.stdout, done.stderr) == ("True\n", "")

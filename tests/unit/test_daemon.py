@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import os
 import socket
 import threading
@@ -82,7 +81,6 @@ def running(node, guardian, tmp_path):
         thread.join(PATIENCE_S)
         assert not thread.is_alive()
     logs.close()
-    assert not logging.getLogger("test-daemon").handlers
 
 
 def end(guardian, thread):

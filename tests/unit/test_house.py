@@ -281,3 +281,19 @@ def test_state_imports_nothing_heavy():
         "build('state')[0].parse_args(['state', 'localhost', '1'])\n"
         f"print([name for name in {HEAVY!r} if name in sys.modules])", "-S")
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+@pytest.mark.parametrize("module", ["raftctl.cli.start", "raftctl.cli.child"])
+def test_a_daemon_without_a_secret_loads_neither_openssl_nor_pickle(module):
+    """Guardian and node live for months on small hosts; `digest.prepare` loads what a secret needs."""
+    done = run_python(f"import raftctl.cli.main, {module}\n"
+                      "print([name for name in ('_hashlib', 'pickle', 'random', 'secrets', 'ssl') "
+                      "if name in sys.modules])", "-S")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+def test_a_node_loads_no_parser_of_command_lines():
+    done = run_python("import raftctl.cli.main, raftctl.cli.child\n"
+                      "print([name for name in ('argparse', 'gettext', 'raftctl.cli.commands') "
+                      "if name in sys.modules])", "-S")
+    assert (done.stdout, done.stderr) == ("[]\n", "")
