@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).resolve().parents[1] / "bench"
-COMMANDS = ("failover", "idle", "startup", "write")
+COMMANDS = ("coldstart", "failover", "idle", "startup", "write")
 
 
 @pytest.fixture(scope="module")
