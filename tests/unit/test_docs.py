@@ -132,7 +132,7 @@ def test_the_readme_names_no_command_and_no_option_that_is_not_there():
 def test_the_page_of_the_protocol_names_every_action_and_no_other():
     proving = {"challenge", "authenticate"}
     assert proving <= protocol.OPEN_ACTIONS
-    named = items(section("raftctl-protocol.7", "ACTIONS"), "Ic")
+    named = items(section("raftctl-protocol.7", "WHAT TO ASK"), "Ic")
     assert sorted(named) == sorted({*requests._ACTIONS, *proving})
 
 
@@ -223,9 +223,12 @@ def test_mandoc_finds_nothing_wrong_in(name):
     mandoc = shutil.which("mandoc")
     if mandoc is None:
         pytest.skip("mandoc is not installed; on Debian: apt-get install mandoc")
-    command = [mandoc, "-T", "lint", "-W", "warning", str(TOP / "man" / name)]
+    command = [mandoc, "-T", "lint", str(TOP / "man" / name)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=MANDOC_LIMIT_S, check=False)
-    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+    # The pages refer to each other, and none need be installed here; nor is this host's index ours.
+    found = [line for line in (done.stdout + done.stderr).splitlines()
+             if "referenced manual not found" not in line and "outdated mandoc.db" not in line]
+    assert found == []
 
 
 def test_the_pages_are_those_and_refer_to_each_other():
