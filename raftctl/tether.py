@@ -105,8 +105,6 @@ class BoardState(NamedTuple):
 
 
 _MAGIC = b"raftctl1"
-# Which slot is the newest. One aligned store of 8 bytes in native order is not torn between processes.
-_SEQUENCE = struct.Struct("@Q")
 # Sequence, incarnation, term, leading, padding, lease end on both clocks; a CRC-32 of these follows.
 _SLOT = struct.Struct("=QQQB7xqq")
 _CHECKSUM = struct.Struct("=I")
@@ -128,6 +126,9 @@ class Board:
     def __init__(self, fd: int, memory: mmap.mmap) -> None:
         self.fd = fd
         self._memory = memory
+        # Which slot is the newest: one aligned store of 8 bytes, which is not torn between processes. Not by
+        # `struct.pack_into`: that first fills the place with zeros, and a writer may be stopped or killed there.
+        self._sequence = memoryview(memory)[_SEQUENCE_AT:_SEQUENCE_AT + 8].cast("Q")
 
     @classmethod
     def create(cls) -> Board:
@@ -153,16 +154,16 @@ class Board:
     def publish(self, state: BoardState) -> None:
         """Show `state`. To be called before the first message of a term that it leads in leaves (P4), and at
         each change of the lease; a `lease_end` shown here may be acted on by the guardian until it passes."""
-        sequence = _SEQUENCE.unpack_from(self._memory, _SEQUENCE_AT)[0] + 1
+        sequence = self._sequence[0] + 1
         body = _SLOT.pack(sequence, state.incarnation, state.term, state.leading, *state.lease_end)
         start = _SLOTS_AT[sequence % 2]
         self._memory[start:start + _SLOT.size + _CHECKSUM.size] = body + _CHECKSUM.pack(zlib.crc32(body))
-        _SEQUENCE.pack_into(self._memory, _SEQUENCE_AT, sequence)
+        self._sequence[0] = sequence
 
     def read(self) -> BoardState:
         """Return the state last shown, whole."""
         for _ in range(_READ_TRIES):
-            sequence = _SEQUENCE.unpack_from(self._memory, _SEQUENCE_AT)[0]
+            sequence = self._sequence[0]
             start = _SLOTS_AT[sequence % 2]
             found = bytes(self._memory[start:start + _SLOT.size + _CHECKSUM.size])
             body = found[:_SLOT.size]
@@ -178,5 +179,6 @@ class Board:
         return state.leading and now.within(state.lease_end)
 
     def close(self) -> None:
+        self._sequence.release()
         self._memory.close()
         os.close(self.fd)
