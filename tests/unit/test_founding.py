@@ -8,7 +8,17 @@ import random
 import pytest
 
 from raftctl.base.errors import OurFault, PeerFault
-from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send, join_body
+from raftctl.cluster.founding import (
+    CLUSTER_LIMIT,
+    STRANGER_LIMIT,
+    Adopt,
+    Campaign,
+    Facts,
+    Founding,
+    Holder,
+    Send,
+    join_body,
+)
 from raftctl.cluster.handshake import FOUND, FOUND_ACK, JOIN
 from raftctl.raft.configuration import Member, configuration, decode, encode
 
@@ -555,3 +565,23 @@ def test_pitfall_3_2_author_killed_at_every_step_of_founding(order, fate):
             assert survivors != {None}, "asks to join nobody"
         elif survivors == {None} and not author_held:
             assert "waiting for tcp://h1:8089" in world.nodes[H2].waiting_for()
+
+
+@pytest.mark.parametrize("address", ["h9", "tcp://H9:8089", "tcp://h\0:8089", "tcp://h9:0"])
+def test_p8_entry_1_with_an_address_that_is_none_is_refused(address):
+    """It would be on disk for ever, and each start would end at it."""
+    found = node()
+    with pytest.raises(PeerFault, match="an address that is none"):
+        found.found(0, H2, encode(configuration("c1", [
+            Member("n1", H1, True), Member("x", address, True)])))
+    assert found.effects() == ()
+
+
+def test_p8_callers_without_end_cost_neither_memory_nor_threads():
+    found = node()
+    for number in range(1000):
+        found.heard(number, f"tcp://x{number}:1", member_of("c9", H2))
+    assert len(found.targets) == 2 + CLUSTER_LIMIT
+    assert len(found._shown) == STRANGER_LIMIT
+    found.link_up(2000, H2, fresh(H2))
+    assert found._shown[H2] == "n2"
