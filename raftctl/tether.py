@@ -127,8 +127,7 @@ class Board:
         self.fd = fd
         self._memory = memory
         # Which slot is the newest: one aligned store of 8 bytes, which is not torn between processes. Not by
-        # `struct.pack_into`: that first fills the place with zeros, and a writer may be stopped or killed
-        # there.
+        # `struct.pack_into`: that fills the place with zeros first, and a writer may be stopped there.
         self._sequence = memoryview(memory)[_SEQUENCE_AT:_SEQUENCE_AT + 8].cast("Q")
 
     @classmethod

@@ -20,6 +20,7 @@ ANSWER_HOLDS_NS = 3 * SECOND
 # A leader dials who asks within milliseconds; after so long something is in the way.
 UNHEARD_NS = 3 * SECOND
 _LONGEST_WORD = 64
+_LONGEST_ADDRESS = 300
 _LONGEST_PROBLEM = 500
 
 
@@ -40,7 +41,7 @@ def read_join(body: bytes) -> Tuple[str, str]:
     """Return (address, instance) of a JOIN frame; raise `PeerFault` where it is none."""
     try:
         asked = parse_object(body)
-        address = asked["address"]
+        address = _word(asked["address"], _LONGEST_ADDRESS)
         if str(parse(address)) != address:
             raise ValueError(address)
         return address, _word(asked["instance"], _LONGEST_WORD)

@@ -19,7 +19,7 @@ from typing import Callable, Dict, List, Optional, Tuple
 
 from raftctl.base.addresses import parse
 from raftctl.base.durations import SECOND
-from raftctl.base.errors import PeerFault, require
+from raftctl.base.errors import PeerFault, UsageError, require
 from raftctl.cluster.asking import JOIN_EVERY_NS, Asked, Reply, join_body
 from raftctl.cluster.handshake import JOIN
 from raftctl.cluster.holder import Adopt, Campaign, Effect, Facts, Holder, Send
@@ -28,6 +28,9 @@ from raftctl.raft.configuration import Configuration, Malformed, Member, configu
 __all__ = ["Adopt", "Campaign", "Effect", "Facts", "Founding", "Holder", "Send", "join_body"]
 
 ALONE_AFTER_NS = 2 * SECOND
+# Addresses beside the list that may call, and be dialled for the cluster that they show.
+STRANGER_LIMIT = 64
+CLUSTER_LIMIT = 16
 
 
 class Founding:
@@ -127,6 +130,8 @@ class Founding:
         self._saw(now, address, facts)
 
     def _saw(self, now: int, address: str, facts: Facts) -> None:
+        if address not in self.targets and address not in self._shown and len(self._shown) >= STRANGER_LIMIT:
+            return
         self._shown[address] = facts.instance
         former = self._clusters.get(address)
         if facts.cluster_id:
@@ -304,6 +309,8 @@ class Founding:
     # Asking to join.
 
     def _note_cluster(self, now: int, address: str, cluster_id: str, instance: str) -> None:
+        if address not in self._clusters and len(self._clusters) >= CLUSTER_LIMIT:
+            return
         if self.is_fresh and not self._clusters and not self._join:
             # Not at once: where entry 1 names this very instance, FOUND is on the way (pitfall 3.2).
             self._ask_at = now + JOIN_EVERY_NS
@@ -370,6 +377,13 @@ class Founding:
         return f"{waiting}: {problem}" if problem else waiting
 
 
+def _is_address(text: str) -> bool:
+    try:
+        return text.isprintable() and str(parse(text)) == text
+    except UsageError:
+        return False
+
+
 def _read(body: bytes) -> Configuration:
     try:
         offered = decode(body)
@@ -377,4 +391,6 @@ def _read(body: bytes) -> Configuration:
         raise PeerFault(f"FOUND: {error}") from error
     if not offered.cluster_id or not offered.voters:
         raise PeerFault("FOUND: a configuration without a cluster id or voters")
+    if not all(_is_address(member.address) for member in offered.members):
+        raise PeerFault("FOUND: a configuration with an address that is none")
     return offered

@@ -6,6 +6,7 @@ frames go where; decisions are the core's, the founding's and the joining's.
 
 from __future__ import annotations
 
+import functools
 from typing import Any, Dict, List, Optional, Tuple
 
 from raftctl.base.addresses import Address, parse
@@ -46,7 +47,6 @@ class Turn:
         self._adopting = False
         self._introduced: Optional[str] = None
         self._reached: Dict[str, Reached] = {}
-        self._addresses: Dict[str, Address] = {}
         self._dialled_for: Tuple[Any, ...] = ()
         self._dialled: Tuple[str, ...] = ()
         self._deadline: Optional[Instant] = None
@@ -338,11 +338,8 @@ class Turn:
         member = view.configuration.find(view.leader) if view.leader else None
         return member.address if member else None
 
-    def _address(self, text: str) -> Address:
-        found = self._addresses.get(text)
-        if found is None:
-            found = self._addresses[text] = parse(text)
-        return found
+    # Of any node that ever called: bounded.
+    _address = staticmethod(functools.lru_cache(256)(parse))
 
     # --- for `status`
 

@@ -99,7 +99,10 @@ class Witness:
     """`handshake.judge` with the memory of this process (P7): what each instance showed last. Any thread.
 
     One for all links and listeners of a node, else a copied data directory is seen by half of them only.
+    Where very many come, those that were not seen for longest are forgotten.
     """
+
+    LIMIT = 1024
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -109,7 +112,10 @@ class Witness:
         with self._lock:
             refusal = handshake.judge(own, theirs, self._seen.get)
             if refusal is None and theirs.role == handshake.PEER:
+                self._seen.pop(theirs.instance, None)
                 self._seen[theirs.instance] = Seen(theirs.incarnation, theirs.start_id, theirs.term)
+                if len(self._seen) > self.LIMIT:
+                    del self._seen[next(iter(self._seen))]
         return refusal
 
 
@@ -132,7 +138,8 @@ class Handshake:
         self._own_body = handshake.encode_hello(self.own)
         self._their_body = b""
         self._theirs: Optional[Hello] = None
-        self._reader = FrameReader(handshake.HELLO_LIMIT)
+        # Parts as well: else a stranger would make us keep 8 MiB a connection.
+        self._reader = FrameReader(handshake.HELLO_LIMIT, message_limit=handshake.HELLO_LIMIT)
         self._out = frames.encode(handshake.HELLO, self._own_body) if dialler else b""
 
     def outgoing(self) -> bytes:

@@ -123,12 +123,16 @@ class CommandClient:
 
     def _read_line(self, deadline_s: float) -> bytes:
         chunks = [self._received]
+        size = len(self._received)
         while b"\n" not in chunks[-1]:
+            if size > protocol.REPLY_LIMIT:
+                raise ConnectionAbortedError(None, "its answer has no end")
             self._sock.settimeout(_left(deadline_s))
             data = self._sock.recv(65536)
             if not data:
                 raise ConnectionAbortedError(None, "it closed the connection")
             chunks.append(data)
+            size += len(data)
         line, _, self._received = b"".join(chunks).partition(b"\n")
         return line
 

@@ -34,6 +34,7 @@ LONE_S = 0.2
 _SEND_S = 10
 _DRAIN_S = 1.0
 _DRAIN_BYTES = 1024 * 1024
+_IDLE_S, _PROBE_S, _PROBES = 60, 15, 4
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _log = logging.getLogger(__name__)
@@ -103,9 +104,6 @@ class CommandListener:
         self._converse(sock, access.unix_caller(sock), lambda: room.trust(sock), place)
 
     def _serve_tcp(self, sock: socket.socket, place: Any) -> None:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        # A host that vanished must not keep its thread for ever.
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         room = self._listeners[0].room
         caller = access.tcp_caller(place, is_open=self._is_open)
         self._converse(sock, caller, lambda: room.trust(sock), place)
@@ -115,6 +113,8 @@ class CommandListener:
         conversation = _Conversation(sock, caller, self._answer, self._secrets, trust)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _SEND_S, 0))
+            if caller.transport == "tcp":
+                _prepare_tcp(sock)
             conversation.run()
             conversation.part()
         except PeerFault as fault:
@@ -186,16 +186,16 @@ class _Conversation:
 
     def _receive(self, deadline_s: float) -> None:
         """Read once. Between two requests there is no limit; a line that has begun must go on."""
-        rest = self._lines.rest
-        if self._answered and not rest:
+        held = self._lines.held
+        if self._answered and not held:
             self._lines.receive(self._sock.recv(65536))
             return
-        if self._caller.may_change and rest:
+        if self._caller.may_change and held:
             deadline_s = time.monotonic() + LINE_S
-        may_be_lone = (not self._answered and 0 < len(rest) <= protocol.STRANGER_LIMIT
-                       and rest.rstrip().endswith(b"}"))
-        if (may_be_lone and not self._is_readable(min(deadline_s, time.monotonic() + LONE_S))
-                and _is_object(rest)):
+        # A long line is not copied again for each byte of it that comes.
+        rest = self._lines.rest if not self._answered and held <= protocol.STRANGER_LIMIT else b""
+        if (rest.rstrip().endswith(b"}")
+                and not self._is_readable(min(deadline_s, time.monotonic() + LONE_S)) and _is_object(rest)):
             self._is_last = True
             self._reply_to(self._lines.take_rest())
             return
@@ -266,6 +266,15 @@ class _Conversation:
         self._caller = self._caller._replace(may_change=True)
         self._lines.limit = protocol.LINE_LIMIT
         return {}
+
+
+def _prepare_tcp(sock: socket.socket) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    # A host that vanished between two requests must not keep its place for the kernel's two hours.
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES)
 
 
 def _line(reply: Dict[str, Any]) -> bytes:

@@ -128,8 +128,8 @@ def connect(address: Address, silence_ns: int, waker: Waker, must_end: Callable[
 def _resolve(address: Address) -> List[tuple]:
     try:
         return socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        # A label that is empty or too long fails in the codec, before any look-up.
+    except ValueError:
+        # A label that is empty or too long, or a zero byte, fails before any look-up.
         raise socket.gaierror(socket.EAI_NONAME, "no such name") from None
 
 

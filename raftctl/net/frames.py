@@ -55,13 +55,17 @@ def _unsealed(kind: int, body: bytes) -> bytes:
 class FrameReader:
     """Turns a byte stream into messages: `receive` bytes, then take `next_event` until NEED_DATA or CLOSED.
 
-    `limit` bounds one frame's body on the wire. `unseal(kind, body)` returns the body without its MAC or
-    raises `PeerFault`; it sees each frame once, in order. After a `PeerFault` the reader is of no more use.
-    One thread.
+    `limit` bounds one frame's body on the wire, `message_limit` what its parts may come to. `unseal(kind,
+    body)` returns the body without its MAC or raises `PeerFault`; it sees each frame once, in order. After a
+    `PeerFault` the reader is of no more use. One thread.
     """
 
-    def __init__(self, limit: int, unseal: Callable[[int, bytes], bytes] = _unsealed) -> None:
+    def __init__(
+        self, limit: int, unseal: Callable[[int, bytes], bytes] = _unsealed,
+        message_limit: int = MESSAGE_LIMIT,
+    ) -> None:
         self._limit = limit
+        self._message_limit = message_limit
         self._unseal = unseal
         self._buffer = bytearray()
         self._start = 0
@@ -130,8 +134,8 @@ class FrameReader:
             self._parts_kind = kind & _KIND
         if kind & _KIND != self._parts_kind:
             raise PeerFault(f"parts of kinds {self._parts_kind} and {kind & _KIND} are mixed")
-        if len(self._parts) + len(body) > MESSAGE_LIMIT:
-            raise PeerFault(f"message of more than {MESSAGE_LIMIT} bytes")
+        if len(self._parts) + len(body) > self._message_limit:
+            raise PeerFault(f"message of more than {self._message_limit} bytes")
         self._parts += body
         if kind & MORE:
             return None

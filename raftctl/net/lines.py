@@ -47,6 +47,11 @@ class LineReader:
             raise PeerFault(f"line of more than {self.limit} bytes")
 
     @property
+    def held(self) -> int:
+        """How many bytes stand there, of lines not taken yet."""
+        return len(self._buffer)
+
+    @property
     def rest(self) -> bytes:
         """What stands there without a newline so far."""
         return bytes(self._buffer)

@@ -68,7 +68,7 @@ class PeerListener:
         self._pinged = pinged
         self._silence = struct.pack("ll", silence_ns // _SECOND_NS, silence_ns % _SECOND_NS // 1000)
         self._complaints = Complaints(_log)
-        self._servers = Servers(sockets, self._serve, lambda sock: None, cap)
+        self._servers = Servers(sockets, self._serve, self._refuse, cap)
 
     def start(self) -> None:
         self._servers.start()
@@ -76,6 +76,9 @@ class PeerListener:
     def close(self, deadline_s: float) -> None:
         """Stop accepting and end all connections, within `deadline_s` seconds."""
         self._servers.close(deadline_s)
+
+    def _refuse(self, sock: socket.socket) -> None:
+        self._complaints.bad("", "cap", f"a connection is closed, {len(self._servers.room)} are open already")
 
     def _serve(self, sock: socket.socket, place: Any) -> None:
         who = name_of(place)

@@ -11,6 +11,8 @@ import socket
 from raftctl.net import digest
 
 LINE_LIMIT = 1024 * 1024
+# What a client takes: there is no answer of ours so long.
+REPLY_LIMIT = 8 * LINE_LIMIT
 # The longest line of somebody who may change nothing, and the longest lone object without a newline.
 STRANGER_LIMIT = 4096
 NONCE_SIZE = 16

@@ -22,6 +22,8 @@ from raftctl.net import binding
 CAP = 256
 # Evicted connections end in a moment; until then they may exceed the cap by so many.
 _LEEWAY = 32
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+_EXHAUSTED_S = 0.05
 
 _log = logging.getLogger(__name__)
 
@@ -141,7 +143,7 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         try:
             accepted = self.socket.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in _EXHAUSTED:
                 self._shed()
             raise
         if self._spare is None:
@@ -151,14 +153,15 @@ class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def _shed(self) -> None:
         """Out of descriptors: take the waiting connection by the spare one, close it, else the loop spins."""
         self._room.evict()
-        if self._spare is None:
-            return
-        os.close(self._spare)
-        self._spare = None
+        if self._spare is not None:
+            os.close(self._spare)
+            self._spare = None
         try:
             self.socket.accept()[0].close()
         except OSError as error:
             _log.debug("nothing to shed: %s", error)
+            # The whole host has run out: the connection waits on, and the loop would take all of a processor.
+            time.sleep(_EXHAUSTED_S)
         self._spare = _spare_descriptor()
 
     def process_request(self, request: Any, client_address: Any) -> None:

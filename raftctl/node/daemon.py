@@ -13,7 +13,7 @@ import signal
 import socket
 import sys
 import threading
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 from raftctl import tether
 from raftctl.base import clock, errors, memory
@@ -99,6 +99,8 @@ class Daemon:
         self._tether = socket.socket(fileno=tether_fd)
         self._tether.set_inheritable(False)
         self._tell_lock = threading.Lock()
+        self._others_lock = threading.Lock()
+        self._others: List[str] = []
         self._line = tether.Line()
         self._inbox = Inbox()
         self._contacts = Contacts()
@@ -332,19 +334,23 @@ class Daemon:
         if members and os.path.exists(self._join_file):
             os.unlink(self._join_file)       # admitted: from now on the configuration says who the others are
         others = [address for address in members if address != self._identity.address]
+        self._others = others
         threading.Thread(target=self._tell_endpoints, args=(others,), name="resolve", daemon=True).start()
 
-    def _tell_endpoints(self, members: Any) -> None:
+    def _tell_endpoints(self, members: List[str]) -> None:
         endpoints = []
         for text in members:
             host, port = parse(text)
             try:
                 found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except OSError as error:
+            except (OSError, ValueError) as error:
                 _log.warning("%s can't be looked up (%s): the guardian can't release to it", text, error)
                 continue
             endpoints.append({"address": text, "ip": sorted({item[4][0] for item in found}), "port": port})
-        self._tell({"kind": tether.PEERS, "endpoints": endpoints})
+        with self._others_lock:
+            # A look-up that took long must not bring back those who were members before.
+            if members is self._others:
+                self._tell({"kind": tether.PEERS, "endpoints": endpoints})
 
     def _give_up_cluster(self, address: str, discard_data: bool) -> None:
         """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""

@@ -11,6 +11,8 @@ from collections import deque
 from typing import Any, Deque, Dict, List, Tuple
 
 FRAME_BYTES_LIMIT = 16 << 20
+# What a frame costs in memory beside its body, so that the bound holds for many empty ones too.
+FRAME_COST = 256
 TURN_LIMIT = 1024
 
 
@@ -33,8 +35,8 @@ class Inbox:
         """Leave a frame of `peer` with a body of `size` bytes."""
         with self._ready:
             queue = self._frames.setdefault(peer, deque())
-            queue.append((size, item))
-            held = self._bytes.get(peer, 0) + size
+            queue.append((size + FRAME_COST, item))
+            held = self._bytes.get(peer, 0) + size + FRAME_COST
             while held > FRAME_BYTES_LIMIT and len(queue) > 1:
                 held -= queue.popleft()[0]
                 self.dropped += 1

@@ -15,6 +15,7 @@ from raftctl.base.instants import Instant
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.serving import Ask
 from raftctl.cluster.turn import Turn
+from raftctl.net.complaints import Complaints
 from raftctl.net.links import FrameIn, LinkDown, LinkUp
 from raftctl.node.alarm import Alarm
 from raftctl.node.inbox import Inbox
@@ -73,6 +74,7 @@ class Loop:
     def __init__(self, turn: Turn, inbox: Inbox) -> None:
         self._turn, self._inbox = turn, inbox
         self._alarm = Alarm(lambda: inbox.post(Ring()))
+        self._complaints = Complaints(_log)
         self._may_go = self._ended = False
         self._wait_s = LONGEST_WAIT_S
 
@@ -97,7 +99,7 @@ class Loop:
                     _STEPS[type(item)](self._turn, clock.now(), item)
                 except PeerFault as fault:
                     # The sender is to blame; what it said has changed nothing (P8).
-                    _log.warning("%s; its message is ignored", fault)
+                    self._complaints.bad(item.hello.address, str(fault), f"{fault}; its message is ignored")
             self._wait_s = self._finish()
             items = self._inbox.take(self._wait_s)
         self._alarm.close()

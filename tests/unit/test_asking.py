@@ -22,6 +22,8 @@ def test_what_is_written_is_read():
     b'{"address": "tcp://H4:8089", "instance": "i"}', b'{"address": "tcp://h4:8089", "instance": ""}',
     b'{"address": "tcp://h4:8089", "instance": "%s"}' % (b"i" * 65),
     b'{"address": "tcp://h4:8089", "instance": "a", "instance": "b"}',
+    b'{"address": "tcp://h\\u00004:8089", "instance": "a"}',
+    b'{"address": "tcp://%s:8089", "instance": "a"}' % (b"h" * 300),
 ])
 def test_p8_a_malformed_join_is_refused(body):
     with pytest.raises(PeerFault, match="^JOIN: "):

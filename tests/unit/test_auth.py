@@ -344,3 +344,25 @@ def test_who_has_a_secret_loads_what_it_needs_before_it_is_ready(make):
     done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, timeout=60,
                           check=False)
     assert (done.stdout, done.stderr) == ("True\n", "")
+
+
+@pytest.mark.parametrize("dialler", [True, False])
+def test_p8_a_stranger_is_not_listened_to_for_more_than_a_hello_in_parts_either(dialler):
+    """Found by reading: parts were joined up to 8 MiB before anything was proven."""
+    side = Handshake(dialler, ONE, (SECRET,), admit)
+    part = frames.encode(handshake.HELLO | frames.PART | frames.MORE, b"x" * 3000)
+    side.receive(part)
+    with pytest.raises(PeerFault, match="message of more than 4096 bytes"):
+        side.receive(part)
+
+
+def test_the_witness_forgets_those_that_it_did_not_see_for_longest(monkeypatch):
+    monkeypatch.setattr(Witness, "LIMIT", 3)
+    witness = Witness()
+    member = hello("h2", incarnation=5)
+    assert witness(ONE, member) is None
+    for number in range(20):
+        assert witness(ONE, hello("h3", instance=f"stranger-{number}")) is None
+        assert witness(ONE, member) is None
+    assert len(witness._seen) == 3
+    assert witness(ONE, member._replace(incarnation=4)).code == "instance"

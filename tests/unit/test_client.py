@@ -13,6 +13,7 @@ import pytest
 from net_world import DEADLINE_S, OTHER, SECRET
 
 from raftctl.base.errors import NotAllowed, OutcomeUnknown, Unreachable
+from raftctl.net import protocol
 from raftctl.net.client import CommandClient
 from raftctl.net.commands import CommandListener
 
@@ -204,3 +205,21 @@ def test_it_imports_little():
 
 
 TOP = __file__.rsplit("/tests/", 1)[0]
+
+
+def test_an_answer_without_an_end_is_not_kept(monkeypatch):
+    monkeypatch.setattr(protocol, "REPLY_LIMIT", 100_000)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        def flood():
+            sock, _ = server.accept()
+            with sock, contextlib.suppress(OSError):
+                while True:
+                    sock.sendall(b"x" * 65536)
+
+        flooding = threading.Thread(target=flood)
+        flooding.start()
+        with CommandClient([("tcp", *server.getsockname())], timeout_s=DEADLINE_S) as client:
+            with pytest.raises(Unreachable, match="its answer has no end"):
+                client.request({"action": "state"})
+        flooding.join(DEADLINE_S)
+        assert not flooding.is_alive()

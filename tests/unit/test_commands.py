@@ -10,7 +10,7 @@ import socket
 import threading
 
 import pytest
-from net_world import DEADLINE_S, OTHER, SECRET, connect, read_all, read_line
+from net_world import DEADLINE_S, OTHER, SECRET, Posts, connect, read_all, read_line
 
 from raftctl.base.errors import NoLeader, OurFault, PeerFault, UsageError
 from raftctl.net import access, commands
@@ -550,3 +550,27 @@ def test_errors_of_other_layers_become_codes_by_their_exit_status():
     assert from_error(UsageError("bad")).code == "bad_request"
     assert from_error(PeerFault("x")).code == "refused"
 
+
+
+def test_a_client_whose_host_vanished_is_noticed_within_minutes(monkeypatch):
+    seen = Posts()
+    prepare = commands._prepare_tcp
+    monkeypatch.setattr(commands, "_prepare_tcp", lambda sock: (prepare(sock), seen(sock))[0])
+    with serving() as listener, connect(listener.port) as client:
+        ask(client, {"action": "state"})
+        sock = seen.wait(lambda sock: True)
+        options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+        idle, interval, count = [sock.getsockopt(socket.IPPROTO_TCP, option) for option in options]
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        assert idle + interval * count <= 180
+
+
+def test_a_long_line_is_not_copied_again_for_each_piece_of_it(monkeypatch):
+    rest, copied = LineReader.rest.fget, []
+    monkeypatch.setattr(LineReader, "rest", property(lambda self: (copied.append(self.held), rest(self))[1]))
+    with serving() as listener, connect(listener.port) as client:
+        line = json.dumps({"action": "put", "key": "k", "value": "x" * 300_000}).encode() + b"\n"
+        for start in range(0, len(line), 10_000):
+            client.sendall(line[start:start + 10_000])
+        assert json.loads(read_line(client))["ok"] is True
+    assert max(copied, default=0) <= STRANGER_LIMIT

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import logging
 import os
 import socket
 import threading
@@ -13,14 +14,16 @@ import pytest
 
 from raftctl import tether
 from raftctl.base.addresses import Address
-from raftctl.base.errors import UsageError
+from raftctl.base.errors import PeerFault, UsageError
 from raftctl.base.logs import setup
 from raftctl.config.load import load
 from raftctl.config.places import command_socket
 from raftctl.net import binding
 from raftctl.net.client import CommandClient
+from raftctl.net.links import FrameIn
 from raftctl.node.daemon import Daemon
-from raftctl.node.loop import Loop
+from raftctl.node.inbox import Inbox
+from raftctl.node.loop import Call, Loop
 
 PATIENCE_S = 20
 
@@ -178,3 +181,33 @@ def test_a_guardian_that_died_with_our_words_unread_is_gone(guardian):
     node = SimpleNamespace(_tether=guardian.theirs, _line=tether.Line())
     assert Daemon._wait_for(node, tether.STOP) == ""
     guardian.theirs.close()
+
+
+def test_a_slow_look_up_does_not_bring_back_former_members(monkeypatch):
+    told, before, now = [], ["tcp://127.0.0.1:1"], ["tcp://127.0.0.1:2", "tcp://a..b:3"]
+    node = SimpleNamespace(_others=now, _others_lock=threading.Lock(), _tell=told.append)
+    Daemon._tell_endpoints(node, now)
+    Daemon._tell_endpoints(node, before)
+    assert [[endpoint["port"] for endpoint in message["endpoints"]] for message in told] == [[2]]
+
+
+def test_p8_malformed_words_of_a_peer_do_not_fill_the_log(caplog):
+    def frame(now, hello, kind, body):
+        raise PeerFault(f"{hello.address}: malformed")
+
+    inbox = Inbox()
+    loop = Loop(SimpleNamespace(frame=frame, finish=lambda now: None), inbox)
+    for _ in range(100):
+        inbox.post_frame("h2", 1, FrameIn(SimpleNamespace(address="tcp://h2:8089"), 16, b""))
+    inbox.post(Call(lambda turn, now: loop.go()))
+    thread = threading.Thread(target=loop.run)
+    with caplog.at_level(logging.WARNING):
+        thread.start()
+        while inbox._frames:
+            may_end = threading.Event()
+            inbox.post(Call(lambda turn, now: may_end.set()))
+            assert may_end.wait(PATIENCE_S)
+        loop.end()
+        thread.join(PATIENCE_S)
+    assert [record.getMessage() for record in caplog.records] == [
+        "tcp://h2:8089: malformed; its message is ignored"]

@@ -8,7 +8,17 @@ import random
 import pytest
 
 from raftctl.base.errors import OurFault, PeerFault
-from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send, join_body
+from raftctl.cluster.founding import (
+    CLUSTER_LIMIT,
+    STRANGER_LIMIT,
+    Adopt,
+    Campaign,
+    Facts,
+    Founding,
+    Holder,
+    Send,
+    join_body,
+)
 from raftctl.cluster.handshake import FOUND, FOUND_ACK, JOIN
 from raftctl.raft.configuration import Member, configuration, decode, encode
 
@@ -572,3 +582,23 @@ def test_p7_a_founding_that_passed_over_a_known_cluster_is_not_adopted():
     found.found(2, H1, entry_of(H1, H2, cluster_id="c2"), instance_of(H1))
     assert found.is_fresh
     assert not any(isinstance(effect, Adopt) for effect in found.effects())
+
+
+@pytest.mark.parametrize("address", ["h9", "tcp://H9:8089", "tcp://h\0:8089", "tcp://h9:0"])
+def test_p8_entry_1_with_an_address_that_is_none_is_refused(address):
+    """It would be on disk for ever, and each start would end at it."""
+    found = node()
+    with pytest.raises(PeerFault, match="an address that is none"):
+        found.found(0, H2, encode(configuration("c1", [
+            Member("n1", H1, True), Member("x", address, True)])))
+    assert found.effects() == ()
+
+
+def test_p8_callers_without_end_cost_neither_memory_nor_threads():
+    found = node()
+    for number in range(1000):
+        found.heard(number, f"tcp://x{number}:1", member_of("c9", H2))
+    assert len(found.targets) == 2 + CLUSTER_LIMIT
+    assert len(found._shown) == STRANGER_LIMIT
+    found.link_up(2000, H2, fresh(H2))
+    assert found._shown[H2] == "n2"

@@ -104,8 +104,9 @@ def test_a_dial_that_fails_is_told_with_generation_0_and_tried_again():
             posts.wait_kind(LinkUp)
 
 
-def test_an_unknown_name_is_told_as_one():
-    address = Address("a..b", 8089)
+@pytest.mark.parametrize("host", ["a..b", "a\0b", "a" * 64])
+def test_an_unknown_name_is_told_as_one(host):
+    address = Address(host, 8089)
     with dialling(address) as (_, posts):
         assert posts.wait_kind(LinkDown).reason == "unknown name"
 

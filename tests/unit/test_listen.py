@@ -276,6 +276,44 @@ def test_out_of_descriptors_a_connection_is_shed_and_the_loop_does_not_spin():
         sock.close()
 
 
+def test_a_host_without_descriptors_is_not_asked_without_a_pause(monkeypatch):
+    """The connection that waits would wake the loop at once, again and again."""
+    pauses = Posts()
+    monkeypatch.setattr(serve.time, "sleep", pauses)
+
+    class Exhausted:
+        def __init__(self, sock):
+            self._sock = sock
+
+        def accept(self):
+            raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
+
+        def __getattr__(self, name):
+            return getattr(self._sock, name)
+
+    with listening() as (listener, posts):
+        server = listener._servers._servers[0]
+        whole, server.socket = server.socket, Exhausted(server.socket)
+        with connect(listener.port):
+            pauses.wait(lambda pause: pause == serve._EXHAUSTED_S, 3)
+            server.socket = whole
+        sock, established = dial(listener.port, hello("h1"))
+        sock.sendall(established.sealer.seal(RAFT, b"x"))
+        posts.wait_kind(FrameIn)
+        sock.close()
+
+
+def test_a_listener_that_is_full_says_so_once(caplog):
+    with caplog.at_level(logging.WARNING), listening(cap=1) as (listener, _):
+        peer, _ = dial(listener.port, hello("h1"))
+        for _ in range(3):
+            with connect(listener.port) as one_more:
+                assert read_all(one_more) == b""
+        peer.close()
+    said = [record.getMessage() for record in caplog.records if "a connection is closed" in record.getMessage()]
+    assert said == ["a connection is closed, 1 are open already"]
+
+
 def test_without_threads_a_connection_is_closed_and_the_listener_lives(monkeypatch):
     start = threading.Thread.start
     refused = []
