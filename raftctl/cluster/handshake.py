@@ -1,7 +1,7 @@
 """Who may talk to whom: what a node says of itself at the start of a connection, and the verdict on it.
 
 Owns the numbers of all frame kinds, `Hello` with its bytes, and `judge`, the rules for admission (P7, design
-§4.4, §6). Pure. Leaves the proof of the secret to net/auth.py, the memory of who was seen to its caller, and
+§4.4, §6). Pure. Leaves the proof of the secret to net/auth.py, the memory of who was seen to memory.py, and
 founding and joining to their modules: fresh nodes and strangers to the configuration may connect, that is how
 they are seen.
 """
@@ -86,16 +86,19 @@ class Refusal(NamedTuple):
 
 
 class Seen(NamedTuple):
-    """The last that an instance showed in this process. `term` 0: terms are not compared."""
+    """The last that an instance showed. `acked`: the last committed index that it acknowledged; 0: none."""
 
     incarnation: int
     start_id: str
     term: int = 0
+    acked: int = 0
 
 
 REFUSAL_CODES = ("secret", "version", "self", "cluster", "address", "list", "instance")
 
 WENT_BACK = "data directory went back or is used twice"
+_WENT_BACK_MEND = ("if a copy of it runs, stop the copy; if it was restored, stop that node, move its "
+                   "directory away and start it: it rejoins empty")
 
 
 def judge(own: Hello, theirs: Hello, known: Callable[[str], Optional[Seen]]) -> Optional[Refusal]:
@@ -180,9 +183,11 @@ def _judge_instance(theirs: Hello, seen: Optional[Seen]) -> Optional[Refusal]:
         what = f"incarnation {theirs.incarnation} from two processes"
     elif theirs.term < seen.term:
         what = f"term {theirs.term} after {seen.term}"
+    elif theirs.last.index < seen.acked:
+        what = f"its log ends at {theirs.last.index}, it acknowledged {seen.acked}"
     else:
         return None
-    return Refusal("instance", f"{theirs.address}: {WENT_BACK} ({what})")
+    return Refusal("instance", f"{theirs.address}: {WENT_BACK} ({what}); {_WENT_BACK_MEND}")
 
 
 def encode_hello(hello: Hello) -> bytes:

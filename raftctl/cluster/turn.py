@@ -18,6 +18,7 @@ from raftctl.cluster.asking import read_join, read_reply
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.joining import Joining, Reached
+from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.raft import configuration as configurations
@@ -37,12 +38,14 @@ class Turn:
     """The node as a value machine. One thread calls all methods, each with the instant of the call."""
 
     def __init__(self, identity: Identity, cluster_id: str, core: Core, store: Store, timing: Timing,
-                 founding: Optional[Founding], ports: Ports) -> None:
-        """`founding` is None where the directory belongs to a cluster already."""
+                 founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None) -> None:
+        """`founding` is None where the directory belongs to a cluster already. By `memory` links judge."""
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
         self.serving = Serving(store, core.step, self._forward)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
         self._store = store
+        self._memory = memory or Memory()
+        self._acknowledged: Tuple[Tuple[str, int], ...] = ()
         self._founding: Any = founding
         self._adopting = False
         self._introduced: Optional[str] = None
@@ -133,8 +136,11 @@ class Turn:
         self._admit(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
+        self._remember_acks()
         if ready.write:
-            self.ports.submit(ready.write)
+            members = tuple(member.instance for member in ready.view.configuration.members)
+            memory = self._memory.take(members, committed=self.core.is_settled)
+            self.ports.submit(ready.write._replace(memory=memory))
         for peer, message in ready.messages:
             self._send_raft(ready.view, peer, message)
         for accepted in ready.accepted:
@@ -153,6 +159,14 @@ class Turn:
         self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
         return self._next(now)
+
+    def _remember_acks(self) -> None:
+        acknowledged = self.core.acknowledged
+        if acknowledged == self._acknowledged:
+            return
+        self._acknowledged = acknowledged
+        for peer, index in acknowledged:
+            self._memory.acknowledged(peer, index)
 
     def _next(self, now: Instant) -> Optional[Instant]:
         due = self._founding.deadline() if self._founding else None
@@ -206,6 +220,7 @@ class Turn:
             return
         if not configuration.members:
             self._introduced = hello.address     # a learner's first leader: our answers need a way back
+        self._memory.heard(hello.instance, message)
         self.core.step(now, inputs.Received(hello.instance, hello.generation, message))
 
     def _found(self, now: Instant, hello: Hello, body: bytes) -> None:

@@ -22,12 +22,13 @@ STEP = 4 << 20
 class Recovered(NamedTuple):
     """What the journal held at the start. `cut_bytes`: length of a torn tail that was cut, 0 for none.
 
-    The zeros of preallocation behind that tail do not count.
+    The zeros of preallocation behind that tail do not count. `memory`: of the members (P7), b"" for none.
     """
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
     cut_bytes: int
+    memory: bytes = b""
 
 
 class Journal:
@@ -95,14 +96,14 @@ class Journal:
             with guarded(path, "syncing"):
                 files.sync(descriptor)
         journal = cls(path, descriptor, found.end, found.chain, len(data), files)
-        return journal, Recovered(found.hard_state, found.entries, found.cut_bytes)
+        return journal, Recovered(found.hard_state, found.entries, found.cut_bytes, found.memory)
 
     def append(self, write: Write) -> None:
         """Make `write` durable. After a failure every later append is refused: the process must end (P3)."""
         require(not self._failed, "append after a failed one", write.number)
         self._failed = True
-        buffers, size, chain = records.encode_record(
-            records.encode_items(Batch(write.hard_state, write.entries)), self._end, self._chain)
+        parts = records.encode_items(Batch(write.hard_state, write.entries, write.memory))
+        buffers, size, chain = records.encode_record(parts, self._end, self._chain)
         self._preallocate(self._end + size)
         _write_all(self._files, self.path, self._descriptor, list(buffers), self._end)
         with guarded(self.path, "syncing"):

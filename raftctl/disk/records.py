@@ -45,7 +45,7 @@ HEAD_SIZE = _HEAD.size + _WORD.size
 _TAIL = struct.Struct("!I4s")
 TAIL_SIZE = _TAIL.size
 _ITEM = struct.Struct("!BI")
-_HARD_STATE, _ENTRY = 1, 2
+_HARD_STATE, _ENTRY, _MEMORY = 1, 2, 3
 _SEGMENT = struct.Struct("!16sIQB")
 
 
@@ -58,10 +58,12 @@ class Head(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one write put down: hard state (None: unchanged), then entries."""
+    """What one write put down: hard state (None: unchanged), then entries, then the memory of the members
+    (None: unchanged; P7)."""
 
     hard_state: Optional[HardState]
     entries: Tuple[Entry, ...]
+    memory: Optional[bytes] = None
 
 
 def encode_segment(instance: str, number: int) -> bytes:
@@ -100,6 +102,8 @@ def encode_items(batch: Batch) -> List[bytes]:
     for entry in batch.entries:
         raw = encode_entry(entry)
         parts += (_ITEM.pack(_ENTRY, len(raw)), raw)
+    if batch.memory is not None:
+        parts += (_ITEM.pack(_MEMORY, len(batch.memory)), batch.memory)
     return parts
 
 
@@ -107,6 +111,7 @@ def decode_items(body: bytes) -> Batch:
     """Return the batch in a record's body; raise `Malformed` on what `encode_items` never writes."""
     hard_state: Optional[HardState] = None
     entries: List[Entry] = []
+    memory: Optional[bytes] = None
     offset = 0
     while offset < len(body):
         if offset + _ITEM.size > len(body):
@@ -118,11 +123,13 @@ def decode_items(body: bytes) -> Batch:
             raise Malformed(f"item of {size} bytes at byte {start} of a record of {len(body)}")
         if kind == _ENTRY:
             entries.append(decode_entry(body[start:offset]))
+        elif kind == _MEMORY and offset == len(body):
+            memory = body[start:offset]
         elif kind == _HARD_STATE and start == _ITEM.size:
             hard_state = decode_hard_state(body[start:offset])
         else:
             raise Malformed(f"item of kind {kind} at byte {start} of the record")
-    return Batch(hard_state, tuple(entries))
+    return Batch(hard_state, tuple(entries), memory)
 
 
 def encode_record(

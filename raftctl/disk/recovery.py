@@ -11,6 +11,7 @@ from typing import List, NamedTuple, Tuple
 
 from raftctl.base.errors import DiskFault
 from raftctl.disk import records
+from raftctl.disk.records import Batch
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import Entry, HardState
 
@@ -30,6 +31,7 @@ class Found(NamedTuple):
     chain: int
     cut_bytes: int
     is_new: bool
+    memory: bytes = b""
 
 
 def recover(path: str, data: bytes, instance: str) -> Found:
@@ -47,7 +49,7 @@ def recover(path: str, data: bytes, instance: str) -> Found:
 
 
 def _replay(path: str, data: bytes, chain: int) -> Found:
-    hard_state, entries, offset = HardState(), [], records.SECTOR
+    newest, entries, offset = Batch(HardState(), (), b""), [], records.SECTOR
     while any(data[offset:offset + records.HEAD_SIZE]):
         head = records.decode_head(data[offset:offset + records.HEAD_SIZE], chain)
         if head is None:
@@ -57,14 +59,15 @@ def _replay(path: str, data: bytes, chain: int) -> Found:
         if decoded is None:
             if len(record) == head.size and not records.is_torn(record, head, offset):
                 raise _damaged(path, offset, "its checksum is wrong and no sector of it is missing")
-            return _cut(path, data, offset, offset + len(record), hard_state, entries, chain)
+            return _cut(path, data, offset, offset + len(record), newest, entries, chain)
         body, chain = decoded
-        hard_state = _take(path, offset, body, hard_state, entries)
+        newest = _take(path, offset, body, newest, entries)
         offset += head.size
-    return _end(path, data, offset, hard_state, entries, chain)
+    return _end(path, data, offset, newest, entries, chain)
 
 
-def _take(path: str, offset: int, body: bytes, hard_state: HardState, entries: List[Entry]) -> HardState:
+def _take(path: str, offset: int, body: bytes, newest: Batch, entries: List[Entry]) -> Batch:
+    """Add the record's entries to `entries`; return what it and those before say last of all else."""
     try:
         batch = records.decode_items(body)
     except Malformed as error:
@@ -75,15 +78,14 @@ def _take(path: str, offset: int, body: bytes, hard_state: HardState, entries: L
         # A conflict is overwritten logically: a later entry replaces that one and all behind it.
         del entries[entry.index - 1:]
         entries.append(entry)
-    return batch.hard_state or hard_state
+    memory = newest.memory if batch.memory is None else batch.memory
+    return Batch(batch.hard_state or newest.hard_state, (), memory)
 
 
-def _end(
-    path: str, data: bytes, offset: int, hard_state: HardState, entries: List[Entry], chain: int
-) -> Found:
+def _end(path: str, data: bytes, offset: int, newest: Batch, entries: List[Entry], chain: int) -> Found:
     rest = data[offset:]
     if not any(rest):
-        return Found(hard_state, tuple(entries), offset, chain, 0, False)
+        return Found(newest.hard_state, tuple(entries), offset, chain, 0, False, newest.memory)
     first_sector_end = offset - offset % records.SECTOR + records.SECTOR
     if len(rest) >= records.HEAD_SIZE and any(data[offset:first_sector_end]):
         raise _damaged(path, offset, "its head is damaged")
@@ -92,7 +94,7 @@ def _end(
     if _has_later_record(data, offset + records.HEAD_SIZE):
         raise _damaged(path, offset,
                        "its first sector is zeros, but more records follow it, so it is no torn tail")
-    return _cut(path, data, offset, len(data), hard_state, entries, chain)
+    return _cut(path, data, offset, len(data), newest, entries, chain)
 
 
 def _has_later_record(data: bytes, begin: int) -> bool:
@@ -109,12 +111,13 @@ def _has_later_record(data: bytes, begin: int) -> bool:
     return False
 
 
-def _cut(path: str, data: bytes, offset: int, record_end: int, hard_state: HardState, entries: List[Entry],
+def _cut(path: str, data: bytes, offset: int, record_end: int, newest: Batch, entries: List[Entry],
          chain: int) -> Found:
     """Cut a torn last batch, unless more follows that no torn last batch could leave behind."""
     if any(data[record_end:]):
         raise _damaged(path, offset, "more records follow it, so it is no torn tail")
-    return Found(hard_state, tuple(entries), offset, chain, len(data.rstrip(b"\x00")) - offset, False)
+    cut_bytes = len(data.rstrip(b"\x00")) - offset
+    return Found(newest.hard_state, tuple(entries), offset, chain, cut_bytes, False, newest.memory)
 
 
 def _damaged(path: str, offset: int, why: str) -> DiskFault:

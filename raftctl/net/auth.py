@@ -20,12 +20,13 @@ import json
 import os
 import struct
 import threading
-from typing import Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Callable, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import PeerFault, require
 from raftctl.base.objects import parse_object
 from raftctl.cluster import handshake
-from raftctl.cluster.handshake import Hello, Refusal, Seen
+from raftctl.cluster.handshake import Hello, Refusal
+from raftctl.cluster.memory import Memory
 from raftctl.net import digest, frames
 from raftctl.net.frames import CLOSED, MAC_SIZE, NEED_DATA, FrameReader
 
@@ -95,28 +96,32 @@ class Established(NamedTuple):
     opener: Opener
 
 
-class Witness:
-    """`handshake.judge` with the memory of this process (P7): what each instance showed last. Any thread.
+class Witness(Memory):
+    """The memory of what each instance showed (P7), for any thread: links judge by it, the node's turn adds.
 
     One for all links and listeners of a node, else a copied data directory is seen by half of them only.
     Where very many come, those that were not seen for longest are forgotten.
     """
 
-    LIMIT = 1024
-
-    def __init__(self) -> None:
+    def __init__(self, kept: bytes = b"") -> None:
+        super().__init__(kept)
         self._lock = threading.Lock()
-        self._seen: Dict[str, Seen] = {}
 
     def __call__(self, own: Hello, theirs: Hello) -> Optional[Refusal]:
         with self._lock:
-            refusal = handshake.judge(own, theirs, self._seen.get)
-            if refusal is None and theirs.role == handshake.PEER:
-                self._seen.pop(theirs.instance, None)
-                self._seen[theirs.instance] = Seen(theirs.incarnation, theirs.start_id, theirs.term)
-                if len(self._seen) > self.LIMIT:
-                    del self._seen[next(iter(self._seen))]
-        return refusal
+            return self.judge(own, theirs)
+
+    def heard(self, instance: str, message: object) -> None:
+        with self._lock:
+            super().heard(instance, message)
+
+    def acknowledged(self, instance: str, index: int) -> None:
+        with self._lock:
+            super().acknowledged(instance, index)
+
+    def take(self, members: Tuple[str, ...], *, committed: bool) -> Optional[bytes]:
+        with self._lock:
+            return super().take(members, committed=committed)
 
 
 class Handshake:

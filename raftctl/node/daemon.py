@@ -18,6 +18,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from raftctl import tether
 from raftctl.base import clock, errors, memory
 from raftctl.base.addresses import parse
+from raftctl.base.errors import DiskFault
 from raftctl.base.files import write_atomic
 from raftctl.base.logs import Logs, setup
 from raftctl.cluster import handshake
@@ -43,7 +44,7 @@ from raftctl.node.loop import Call, Done, Heard, Loop
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.status import Status
-from raftctl.raft.configuration import decode
+from raftctl.raft.configuration import Malformed, decode
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Restored, Timing
 from raftctl.store.machine import Store
@@ -118,7 +119,12 @@ class Daemon:
         founding_entry = recovered.entries[0] if recovered.entries else None
         if founding_entry and not self._directory.identity.cluster_id:
             self._directory.adopt_cluster(decode(founding_entry.body).cluster_id)
-        self._build(Restored(recovered.hard_state, recovered.entries))
+        try:
+            witness = Witness(recovered.memory)
+        except Malformed as error:
+            raise DiskFault(f"{self._journal.path}: {error}; move the directory away and start: the node "
+                            "rejoins empty") from error
+        self._build(Restored(recovered.hard_state, recovered.entries), witness)
 
     @property
     def _join_file(self) -> str:
@@ -135,7 +141,7 @@ class Daemon:
                 return str(parse(file.read().strip()))
         return str(self._node.join) if self._node.join else None
 
-    def _build(self, restored: Restored) -> None:
+    def _build(self, restored: Restored, witness: Witness) -> None:
         node, own = self._node, self._directory.identity
         listed = tuple(str(address) for address in node.cluster_nodes)
         identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
@@ -147,11 +153,11 @@ class Daemon:
         if not restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(),
                                 _draw_id)
-        witness = Witness()
         silence_ns = 2 * node.election_max_ns
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
                             longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
-        turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None)  # type: ignore[arg-type]
+        turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None,  # type: ignore[arg-type]
+                    witness)
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
                               lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)

@@ -114,6 +114,18 @@ class Core:
         return self._state.durable_term, self._state.log.position(self._state.durable_index)
 
     @property
+    def acknowledged(self) -> Tuple[Tuple[Instance, int], ...]:
+        """How far each peer of this leader has acknowledged what is committed (P7); empty on others."""
+        state = self._state
+        return tuple((peer, min(progress.match_index, state.commit_index))
+                     for peer, progress in state.progress.items())
+
+    @property
+    def is_settled(self) -> bool:
+        """Is the newest configuration known to be committed?"""
+        return self._state.configuration_index <= self._state.commit_index
+
+    @property
     def led_since(self) -> Instant:
         """When this leadership began, or on others when a leader was last heard."""
         return self._state.heard_since
@@ -128,7 +140,7 @@ class Core:
         """Is this a leader whose own term is committed and that has no configuration change pending?"""
         state = self._state
         return (state.role == LEADER and not state.stopping and state.commit_index >= state.term_start
-                and state.configuration_index <= state.commit_index)
+                and self.is_settled)
 
     def _deadline(self, now: Instant) -> Optional[Instant]:
         state = self._state

@@ -57,12 +57,14 @@ class Write(NamedTuple):
     """One batch for the disk, in order: hard state (None: unchanged), then entries, then one sync.
 
     An entry at or below the last written index replaces that one and all behind it (logical overwrite).
-    `number` rises by one a write; the disk answers with it once everything is durable.
+    `number` rises by one a write; the disk answers with it once everything is durable. `memory` (None:
+    unchanged) is not the core's: what the peers showed (P7, cluster/memory.py) goes along.
     """
 
     number: int
     hard_state: Optional[HardState]
     entries: Tuple[Entry, ...]
+    memory: Optional[bytes] = None
 
 
 class PreVote(NamedTuple):

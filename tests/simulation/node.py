@@ -45,7 +45,6 @@ class Process(Ports):
         self.board = BoardState()
         self.timing = host.timing
         self.silence_ns = 2 * host.timing.election_max
-        self.witness = Witness()
         self._inbox: List[tuple] = []
         self._turn_is_due = False
         self._alarm: Optional[int] = None
@@ -67,6 +66,7 @@ class Process(Ports):
         if recovered.entries and not identity.cluster_id:
             self._directory.adopt_cluster(decode(recovered.entries[0].body).cluster_id)
             identity = self._directory.identity
+        self.witness = Witness(recovered.memory)
         self.world.checkers.recovered(self, recovered.hard_state, recovered.entries)
         core = Core(self.instance, self.incarnation, self.timing,
                     Restored(recovered.hard_state, recovered.entries), self.now, draws.child("core").fraction)
@@ -76,7 +76,7 @@ class Process(Ports):
                                 self.world.new_cluster_id)
         self.store = Store()
         self.turn = Turn(Identity(self.address, self.instance, self.incarnation, self.start_id, host.listed),
-                         identity.cluster_id, core, self.store, self.timing, founding, self)
+                         identity.cluster_id, core, self.store, self.timing, founding, self, self.witness)
 
     # --- what the world sees
 

@@ -11,7 +11,7 @@ import pytest
 from net_world import OTHER, SECRET, admit, events_of, hello, run_handshake
 
 from raftctl.base.errors import PeerFault
-from raftctl.cluster import handshake
+from raftctl.cluster import handshake, memory
 from raftctl.cluster.handshake import Refusal
 from raftctl.net import frames
 from raftctl.net.auth import Handshake, Opener, Refused, Sealer, Witness
@@ -357,7 +357,7 @@ def test_p8_a_stranger_is_not_listened_to_for_more_than_a_hello_in_parts_either(
 
 
 def test_the_witness_forgets_those_that_it_did_not_see_for_longest(monkeypatch):
-    monkeypatch.setattr(Witness, "LIMIT", 3)
+    monkeypatch.setattr(memory, "STRANGERS", 3)
     witness = Witness()
     member = hello("h2", incarnation=5)
     assert witness(ONE, member) is None

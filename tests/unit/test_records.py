@@ -48,6 +48,8 @@ BATCHES = (
     Batch(None, (entry(1, 300), entry(2, 0), entry(3, 1, CONFIGURATION))),
     Batch(HardState(2**64 - 1, "n" * 64, 2**64 - 1), (entry(2**64 - 1, 2000),)),
     Batch(None, (Entry(1, 1, COMMAND, bytes(3000)),)),
+    Batch(HardState(7), (entry(1, 0, NOOP),), b"memory"),
+    Batch(None, (), b"memory"),
 )
 
 
@@ -153,7 +155,8 @@ def test_items_cut_at_any_length_are_malformed_or_whole_items_less(batch):
     (b"\x02\x00\x00\x00", "item cut short at byte 0"),
     (records._ITEM.pack(2, 2**32 - 1) + b"x", "item of 4294967295 bytes at byte 5 of a record of 6"),
     (records._ITEM.pack(0, 0), "item of kind 0"),
-    (records._ITEM.pack(3, 1) + b"x", "item of kind 3"),
+    (records._ITEM.pack(4, 1) + b"x", "item of kind 4"),
+    (b"".join(records.encode_items(BATCHES[-1])) * 2, "item of kind 3"),
     (records._ITEM.pack(2, 3) + b"abc", "entry of 3 bytes"),
     (records._ITEM.pack(2, 17) + bytes(17), "term 0, index 0"),
     (records._ITEM.pack(1, 3) + b"abc", "hard state of 3 bytes"),
