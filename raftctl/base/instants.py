@@ -16,26 +16,26 @@ class Instant(NamedTuple):
     boot: int
     raw: int
 
-    def plus(self, span_ns: int) -> "Instant":
+    def plus(self, span_ns: int) -> Instant:
         return Instant(self.boot + span_ns, self.raw + span_ns)
 
-    def within(self, end: "Instant") -> bool:
+    def within(self, end: Instant) -> bool:
         """Is `end` still ahead on both clocks? The cautious question about a lease that ends there."""
         return self.boot < end.boot and self.raw < end.raw
 
-    def reached(self, end: "Instant") -> bool:
+    def reached(self, end: Instant) -> bool:
         """Have both clocks passed `end`? The cautious question about a vow or a timer that ends there."""
         return self.boot >= end.boot and self.raw >= end.raw
 
-    def until(self, end: "Instant") -> int:
+    def until(self, end: Instant) -> int:
         """Return the ns until `reached(end)`, 0 when it is reached."""
         return max(end.boot - self.boot, end.raw - self.raw, 0)
 
-    def left_within(self, end: "Instant") -> int:
+    def left_within(self, end: Instant) -> int:
         """Return the ns for which `within(end)` still holds, 0 when it does not."""
         return max(min(end.boot - self.boot, end.raw - self.raw), 0)
 
-    def since(self, start: "Instant") -> int:
+    def since(self, start: Instant) -> int:
         """Return the ns elapsed since `start` as a lease counts them: the larger of the two clocks."""
         return max(self.boot - start.boot, self.raw - start.raw)
 

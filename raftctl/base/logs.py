@@ -63,8 +63,8 @@ class Logs:
         level, self._logger.propagate = self._former
         self._logger.setLevel(level)
         self._handler.close()
-        if self._writer.drain(deadline_s):
-            self._writer.stop()
+        end_s = time.monotonic() + deadline_s
+        if self._writer.drain(deadline_s) and self._writer.stop(end_s - time.monotonic()):
             self._sink.close()
 
 
@@ -95,7 +95,8 @@ class _Handler(logging.Handler):
         try:
             # Here, not in the writer's thread: what the arguments say may be another thing by then.
             line = _Line(record.created, record.levelname, self.format(record))
-        except Exception:  # noqa: BLE001 (a text that can't be made, whatever its arguments raise)
+        except Exception:
+            # A text that can't be made, whatever its arguments raise: a log line must not end the caller.
             self.dropped += 1
             return
         if not self._writer.put(line):
@@ -131,12 +132,13 @@ class _Writer:
             self._changed.notify()
         return mark.wait(deadline_s)
 
-    def stop(self) -> None:
-        """End the thread after what was put before."""
+    def stop(self, deadline_s: float) -> bool:
+        """End the thread after what was put before, within `deadline_s`; tell whether it has ended."""
         with self._changed:
             self._waiting.append(None)
             self._changed.notify()
-        self._thread.join()
+        self._thread.join(max(deadline_s, 0.0))
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
         while True:
@@ -155,7 +157,7 @@ class _Sink:
     """Writes each record with one write(2): no buffer, and the lines of two processes stay whole.
 
     Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds.
-    Used by the listener's thread only, but for `must_reopen`.
+    Used by the writer's thread only, but for `must_reopen`.
     """
 
     def __init__(self, address_text: str, path: Optional[str]) -> None:

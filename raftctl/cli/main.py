@@ -35,7 +35,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     except BrokenPipeError:
         output.silence(1)
         return BROKEN_PIPE
-    except Exception as fault:  # noqa: BLE001 (the outermost handler: one line instead of a traceback)
+    except Exception as fault:
         output.complain(_describe(fault))
         return FAULT
 

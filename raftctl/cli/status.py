@@ -10,7 +10,7 @@ from raftctl.cli import endpoint, output
 
 _HEADINGS = ("", "NAME", "ADDRESS", "ROLE", "HEARD", "INDEX", "PROBLEM")
 
-# A member that owes this node words and said none for so long has a problem; the daemon says which.
+# Followers send each other a PING now and then; a time above this says no more than "connected".
 _LATELY_MS = 1000
 # A sound disk, however busy, is done long before.
 _SLOW_WRITE_MS = 1000
@@ -97,7 +97,7 @@ def _heard(member: Dict[str, Any]) -> str:
     contact, connected = member.get("lastContactMs"), member.get("connected")
     if contact is None:
         return "connected" if connected else "not since start"
-    # Followers say nothing to each other for hours: with nothing wrong, the connection is the news.
+    # With nothing wrong, the connection is the news; how long a member may be silent the daemon knows.
     if connected and contact > _LATELY_MS and not member.get("problem"):
         return "connected"
     return f"{_age(contact)} ago" if connected else f"{_age(contact)} ago, cut"

@@ -44,7 +44,7 @@ class Journal:
 
     @classmethod
     def open(cls, log_path: str, instance: str, files: Files = SYSTEM, *,
-             must_exist: bool = False) -> Tuple["Journal", Recovered]:
+             must_exist: bool = False) -> Tuple[Journal, Recovered]:
         """Open or make the journal in the directory `log_path`; raise `DiskFault` where it can't be trusted.
 
         `must_exist`: the directory belongs to a cluster, so its votes and entries can't be missing. All that
@@ -71,7 +71,7 @@ class Journal:
 
     @classmethod
     def _load(cls, path: str, descriptor: int, instance: str, files: Files,
-              must_exist: bool) -> Tuple["Journal", Recovered]:
+              must_exist: bool) -> Tuple[Journal, Recovered]:
         with guarded(path, "syncing what the last process left"):
             # Killed between write and sync, it left pages that only the cache has: they count below, so they
             # must be on disk. The names as well: their maker may have been killed before they were durable.

@@ -24,7 +24,7 @@ class Writer:
                  failed: Callable[[BaseException], None]) -> None:
         self._journal, self._persisted, self._failed = journal, persisted, failed
         # At most one write is under way, and the word to stop behind it: SimpleQueue needs no bound.
-        self._writes: "queue.SimpleQueue[Optional[Write]]" = queue.SimpleQueue()
+        self._writes: queue.SimpleQueue[Optional[Write]] = queue.SimpleQueue()
         self.in_flight_since: Optional[Instant] = None
         self._thread = threading.Thread(target=self._run, name="disk", daemon=True)
 

@@ -25,8 +25,8 @@ from raftctl.host.release import Endpoint, Releasing, read_endpoints
 from raftctl.net import digest
 from raftctl.raft.messages import Release
 
-# For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its tether has the
-# last one.
+# For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its
+# tether has the last one.
 _ANSWER_NS = 5_000_000_000
 _END_NS = 10_000_000_000
 _EOF_NS = 2_000_000_000

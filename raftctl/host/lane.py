@@ -24,8 +24,8 @@ LEADER = "LEADER"
 FOLLOWER = "FOLLOWER"
 CANDIDATE = "CANDIDATE"
 
-# Shared memory tells nobody that it changed: this often is looked for a lease that the node says it has, or
-# will.
+# Shared memory tells nobody that it changed: this often is looked for a lease that the node says it
+# has, or will.
 _LEASE_LOOK_NS = 100_000_000
 _TICK_NS = 1_000_000
 _LEFT_PIPES = 16

@@ -35,7 +35,7 @@ class CommandClient:
         self._is_proven = False
         self._received = b""
 
-    def __enter__(self) -> CommandClient:  # noqa: PYI034  typing.Self begins with 3.11
+    def __enter__(self) -> CommandClient:
         return self
 
     def __exit__(self, *_: object) -> None:

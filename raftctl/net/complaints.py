@@ -59,7 +59,7 @@ class Complaints:
         """`now_s` returns s of a steady clock."""
         self._log, self._now_s = log, now_s
         self._lock = threading.Lock()
-        self._sources: "collections.OrderedDict[str, _Source]" = collections.OrderedDict()
+        self._sources: collections.OrderedDict[str, _Source] = collections.OrderedDict()
         self._newcomers = _Allowance(NEWCOMERS, NEWCOMER_S, now_s())
         self._strangers_held_back = 0
         # All lines that were not written, since the start.

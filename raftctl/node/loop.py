@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Callable, List, NamedTuple, Optional
+from typing import Any, Callable, List, NamedTuple
 
 from raftctl.base import clock
 from raftctl.base.errors import NoLeader, PeerFault
@@ -61,7 +61,7 @@ class Call:
         self._result = self._function(turn, now)
         self._done.set()
 
-    def wait(self, timeout_s: Optional[float] = None) -> Any:
+    def wait(self, timeout_s: float) -> Any:
         """Return the result; raise `NoLeader` where the node thread has not got to it in `timeout_s`."""
         if not self._done.wait(timeout_s):
             raise NoLeader(f"the node was too busy to answer within {timeout_s:g} s; try again")

@@ -57,7 +57,7 @@ class Outlook(NamedTuple):
 def member_problem(row: Row, link: Optional[LinkStatus], silent_after_ms: Optional[int]) -> Optional[str]:
     """Return what is wrong with one member, None for nothing; the row of the node itself has no link.
 
-    `silent_after_ms`: how long a member that is connected may say nothing; None: this node is owed no words.
+    `silent_after_ms`: how long a member that is connected may say nothing; None: this node just started.
     """
     if row["connected"]:
         heard_ms = row["lastContactMs"]
@@ -74,7 +74,7 @@ def member_problem(row: Row, link: Optional[LinkStatus], silent_after_ms: Option
 def judge(rows: List[Row], leader: Optional[str], *, lasting: bool = False) -> Outlook:
     """Return how a cluster of `rows`, with their "problem", stands; `leader` is an address or None.
 
-    `lasting`: this node has asked for votes longer than an election takes.
+    `lasting`: there has been no leader for longer than an election takes.
     """
     voters = [row for row in rows if row["role"] == "voter"]
     reachable, needed = sum(1 for row in voters if not row["problem"]), quorum_size(voters)

@@ -39,7 +39,7 @@ class Status:
         self._shown = shown
         self._state = "UNINITIALIZED"
         self._since = time.time()
-        self._began = clock.now()
+        self._began = self._leaderless_since = clock.now()
         self._changed = threading.Condition()
 
     @property
@@ -49,6 +49,8 @@ class Status:
     def show(self, shown: Shown, state: str) -> bool:
         """Swap in what holds now; return whether users see another state, term or leader than before."""
         before, self._shown = self._shown, shown
+        if shown.leader_address is None and before.leader_address is not None:
+            self._leaderless_since = clock.now()
         differs = (state, shown.view.term, shown.leader_address) != (self._state, before.view.term,
                                                                      before.leader_address)
         if state != self._state:
@@ -163,14 +165,15 @@ class Status:
 
         Every member sends this node a PING where it has nothing else to say, followers too.
         """
-        limit_ms = SILENT_ELECTIONS * self._node.election_max_ns // _MS
-        return limit_ms if clock.now().since(self._began) // _MS > limit_ms else None
+        limit_ns = SILENT_ELECTIONS * self._node.election_max_ns
+        return limit_ns // _MS if clock.now().since(self._began) > limit_ns else None
 
     def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
         member = self._shown.view.configuration.find(self._identity.instance)
         if member and member.address != self._identity.address:
             return outlook.judge_moved(member.address, self._identity.address)
         if member and rows:
+            limit_ns = SILENT_ELECTIONS * self._node.election_max_ns
             return outlook.judge(rows, self._shown.leader_address,
-                                 lasting=self._silent_after_ms() is not None)
+                                 lasting=clock.now().since(self._leaderless_since) > limit_ns)
         return outlook.judge_outside(self._shown.waiting_for, waiting, bool(rows))

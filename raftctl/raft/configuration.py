@@ -53,7 +53,7 @@ class Configuration(NamedTuple):
 
     def replaced(
         self, *, without: Optional[Instance] = None, with_member: Optional[Member] = None
-    ) -> "Configuration":
+    ) -> Configuration:
         """Return the configuration after at most one member left and one came (or changed its role)."""
         gone = {without, with_member.instance if with_member else None}
         kept = [member for member in self.members if member.instance not in gone]

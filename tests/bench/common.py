@@ -27,7 +27,7 @@ for _folder in (TOP, os.path.join(TOP, "tests", "system")):
     if _folder not in sys.path:
         sys.path.insert(0, _folder)
 
-from cluster import PATIENCE_S, Cluster, Host, free_ports, wait_for  # noqa: E402
+from cluster import PATIENCE_S, Cluster, Host, free_ports, wait_for
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36

@@ -5,7 +5,7 @@ import sys
 
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
-from mutation.suite import main  # noqa: E402
+from mutation.suite import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -23,7 +23,7 @@ class Broken(Exception):
 class Invariants:
     """Remembers what never changes again: leaders of terms, votes, entries by position, committed entries."""
 
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._leaders: Dict[int, str] = {}
         self._votes: Dict[Tuple[str, int], str] = {}
@@ -31,7 +31,7 @@ class Invariants:
         self._committed: List[Entry] = []
         self._leader_logs: Dict[Tuple[str, int, int], List[Entry]] = {}
 
-    def _require(self, holds: bool, rule: str, node: "Node", detail: object) -> None:
+    def _require(self, holds: bool, rule: str, node: Node, detail: object) -> None:
         if not holds:
             raise Broken(f"at {self._ms:.3f} ms, {node.name}: {rule}: {detail}")
 
@@ -39,14 +39,14 @@ class Invariants:
     def _ms(self) -> float:
         return (self._world.now_ns - self._world.trace.origin_ns) / 1_000_000
 
-    def core_ended(self, node: "Node", error: Exception) -> Broken:
+    def core_ended(self, node: Node, error: Exception) -> Broken:
         """Any exception out of a core ends the daemon (exit status 70): return what to raise for it."""
         return Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with "
                       f"{type(error).__name__}: {error}")
 
     # --- before a message leaves
 
-    def sending(self, node: "Node", target: str, message: Message) -> None:
+    def sending(self, node: Node, target: str, message: Message) -> None:
         """P3: votes, candidacies and acks rest on what is durable; one vote a term, restarts included."""
         durable = node.disk.hard_state
         if isinstance(message, VoteReply) and message.granted:
@@ -59,7 +59,7 @@ class Invariants:
             if message.accepted:
                 self._acknowledged(node, target, message)
 
-    def _vote(self, node: "Node", term: int, candidate: str) -> None:
+    def _vote(self, node: Node, term: int, candidate: str) -> None:
         durable = node.disk.hard_state
         # A later term on disk does as well: no other vote in the earlier one can follow.
         self._require(durable.term > term or (durable.term, durable.vote) == (term, candidate),
@@ -68,7 +68,7 @@ class Invariants:
         self._require(voted == candidate, "two votes in a term", node,
                       f"{voted} and {candidate} in term {term}")
 
-    def _acknowledged(self, node: "Node", target: str, message: AppendReply) -> None:
+    def _acknowledged(self, node: Node, target: str, message: AppendReply) -> None:
         disk, leader = node.disk, self._world.nodes.get(target)
         assert node.core is not None
         self._require(message.match <= disk.last_index, "acknowledged beyond the disk", node, message)
@@ -88,12 +88,12 @@ class Invariants:
 
     # --- after a step
 
-    def applying(self, node: "Node", entry: Entry) -> None:
+    def applying(self, node: Node, entry: Entry) -> None:
         self._require(entry.index == node.applied + 1, "applied out of order", node, entry.position)
         self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node,
                       entry.position)
 
-    def stepped(self, node: "Node") -> None:
+    def stepped(self, node: Node) -> None:
         """Check all that a step of `node`, or taking its `Ready`, may have broken."""
         assert node.core is not None
         view, log = node.core.view(), log_of(node)
@@ -105,7 +105,7 @@ class Invariants:
         leased = [other.name for other in self._world.nodes.values() if other.is_leased]
         self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
 
-    def _log_matching(self, node: "Node", log: List[Entry]) -> None:
+    def _log_matching(self, node: Node, log: List[Entry]) -> None:
         before = 0
         for place, entry in enumerate(log, 1):
             self._require(entry.index == place, "a log with a gap", node, entry.position)
@@ -113,7 +113,7 @@ class Invariants:
             self._require(known == (entry, before), "Log Matching", node, entry.position)
             before = entry.term
 
-    def _leading(self, node: "Node", term: int, log: List[Entry]) -> None:
+    def _leading(self, node: Node, term: int, log: List[Entry]) -> None:
         first = self._leaders.setdefault(term, node.name)
         self._require(first == node.name, "Election Safety", node, f"{first} leads term {term}, too")
         key = (node.name, node.incarnation, term)
@@ -125,7 +125,7 @@ class Invariants:
             self._require(log[:len(earlier)] == earlier, "Leader Append-Only", node, f"term {term}")
         self._leader_logs[key] = log
 
-    def _commit(self, node: "Node", view: View, log: List[Entry]) -> None:
+    def _commit(self, node: Node, view: View, log: List[Entry]) -> None:
         index = view.commit_index
         self._require(index <= len(log), "commit_index behind the log", node, index)
         known = self._committed[:index]
@@ -140,7 +140,7 @@ class Invariants:
                       f"{index} held by {' '.join(held)}")
         self._committed = log[:index]
 
-    def _vote_taken(self, node: "Node", view: View, log: List[Entry]) -> None:
+    def _vote_taken(self, node: Node, view: View, log: List[Entry]) -> None:
         """Who holds the entry that took its vote holds it committed, else all may stick (`membership.py`)."""
         if view.configuration.is_voter(node.name):
             return
@@ -150,7 +150,7 @@ class Invariants:
                           changes[1].position)
 
 
-def log_of(node: "Node") -> List[Entry]:
+def log_of(node: Node) -> List[Entry]:
     """Return the log in a running node's memory."""
     assert node.core is not None
     log = node.core._state.log            # the product has no reason to show it

@@ -39,7 +39,7 @@ class Rule:
 
 
 class Network:
-    def __init__(self, world: "World", latency_ns: int) -> None:
+    def __init__(self, world: World, latency_ns: int) -> None:
         self.world = world
         self.latency_ns = latency_ns
         self.latencies: Dict[Way, int] = {}

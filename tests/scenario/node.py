@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Node:
     """A process that may crash, be paused and start again on the same disk."""
 
-    def __init__(self, world: "World", name: str, clock: Clock, disk: Disk) -> None:
+    def __init__(self, world: World, name: str, clock: Clock, disk: Disk) -> None:
         self.world, self.name, self.clock, self.disk = world, name, clock, disk
         self.core: Optional[Core] = None
         self.view: Optional[View] = None

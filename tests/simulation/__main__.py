@@ -6,7 +6,7 @@ import sys
 sys.path[:0] = [os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))),
                 os.path.dirname(os.path.dirname(os.path.abspath(__file__)))]
 
-from simulation.command import main  # noqa: E402
+from simulation.command import main
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -9,7 +9,6 @@ from raftctl.raft.inputs import LEADER
 from raftctl.raft.messages import AppendReply, Entry, HardState, Position, Vote, VoteReply
 
 if TYPE_CHECKING:
-    from simulation.hosts import Host
     from simulation.node import Process
     from simulation.world import World
 
@@ -23,19 +22,18 @@ class _OnDisk:
 
 
 class Checkers:
-    def __init__(self, world: "World") -> None:
+    def __init__(self, world: World) -> None:
         self._world = world
         self._disks: Dict[str, _OnDisk] = {}
         self._votes: Dict[Tuple[str, int], str] = {}
         self._leaders: Dict[int, str] = {}
         self._entries: Dict[Position, Tuple[Entry, int]] = {}
         self._committed: List[Entry] = []
-        self._checked: Dict[str, Tuple[int, Optional[Entry], int]] = {}
+        self._checked: Dict[str, Tuple[int, Optional[Entry]]] = {}   # how far each log was looked at
+        self._commits: Dict[str, int] = {}                           # and each commit_index
         self._roles: Dict[str, Tuple[str, int]] = {}
-        self._released: Dict[Tuple[str, int], int] = {}
         self._founding: Optional[Entry] = None
         self._changed = False
-        self.leases = 0
 
     @property
     def committed(self) -> int:
@@ -44,12 +42,12 @@ class Checkers:
     def _fail(self, rule: str, detail: object) -> None:
         self._world.fail(rule, detail)
 
-    def _disk(self, process: "Process") -> _OnDisk:
+    def _disk(self, process: Process) -> _OnDisk:
         return self._disks.setdefault(process.instance, _OnDisk())
 
     # --- the disk (P3)
 
-    def durable(self, process: "Process", write: Any) -> None:
+    def durable(self, process: Process, write: Any) -> None:
         disk = self._disk(process)
         if write.hard_state:
             disk.hard = write.hard_state
@@ -57,7 +55,7 @@ class Checkers:
             del disk.entries[entry.index - 1:]
             disk.entries.append(entry)
 
-    def recovered(self, process: "Process", hard: HardState, entries: Tuple[Entry, ...]) -> None:
+    def recovered(self, process: Process, hard: HardState, entries: Tuple[Entry, ...]) -> None:
         """A start found this; what was durable must be in it (more may be: the write that was under way)."""
         disk = self._disk(process)
         if hard.term < disk.hard.term or (hard.term == disk.hard.term and disk.hard.vote
@@ -73,19 +71,20 @@ class Checkers:
             self._fail("P3: durable entries are lost",
                        f"{process.host.name}: {len(disk.entries)} were durable, {common} found")
         disk.hard, disk.entries = hard, list(entries)
-        self._checked.pop(process.instance, None)
+        self._forget(process)
 
-    def wiped(self, host: "Host") -> None:
-        """The operator's act; the instance will never be seen again."""
-
-    def ended(self, process: "Process") -> None:
+    def ended(self, process: Process) -> None:
         self._changed = True
-        self._checked.pop(process.instance, None)
+        self._forget(process)
         self._roles.pop(process.instance, None)
+
+    def _forget(self, process: Process) -> None:
+        self._checked.pop(process.instance, None)
+        self._commits.pop(process.instance, None)
 
     # --- what leaves a node
 
-    def sending(self, process: "Process", target: "Process", message: Any) -> None:
+    def sending(self, process: Process, target: Process, message: Any) -> None:
         kind = type(message)
         if kind is VoteReply and message.granted:
             self._vote(process, message.term, target.instance)
@@ -94,7 +93,7 @@ class Checkers:
         elif kind is AppendReply and message.accepted:
             self._acknowledged(process, message)
 
-    def _vote(self, process: "Process", term: int, candidate: str) -> None:
+    def _vote(self, process: Process, term: int, candidate: str) -> None:
         hard = self._disk(process).hard
         if hard.term < term or (hard.term == term and hard.vote != candidate):
             self._fail("P3: a vote that is not durable", f"{process.host.name} {candidate} {term}, {hard}")
@@ -102,7 +101,7 @@ class Checkers:
         if voted != candidate:
             self._fail("P1: two votes in a term", f"{process.host.name}: {voted}, {candidate} in {term}")
 
-    def _acknowledged(self, process: "Process", message: AppendReply) -> None:
+    def _acknowledged(self, process: Process, message: AppendReply) -> None:
         disk = self._disk(process)
         if message.match > len(disk.entries) or disk.hard.term < message.term:
             self._fail("P3: acknowledged beyond the disk",
@@ -110,13 +109,13 @@ class Checkers:
         if not disk.hard.promise:
             self._fail("P2: a vow that is not on disk", f"{process.host.name} {message}")
 
-    def released(self, process: "Process", term: int) -> None:
+    def released(self, process: Process, term: int) -> None:
         if process.is_alive:
             self._fail("P4: released while it lives", f"{process.host.name} term {term}")
 
     # --- after a turn (P1)
 
-    def turned(self, process: "Process") -> None:
+    def turned(self, process: Process) -> None:
         self._changed = True
         state = process.turn.core._state        # the product has no reason to show its log
         self._log_matching(process, state)
@@ -127,9 +126,9 @@ class Checkers:
         self._roles[process.instance] = (view.role, view.term)
         self._commit(process, state)
 
-    def _log_matching(self, process: "Process", state: Any) -> None:
+    def _log_matching(self, process: Process, state: Any) -> None:
         log = state.log
-        length, last, _ = self._checked.get(process.instance, (0, None, 0))
+        length, last = self._checked.get(process.instance, (0, None))
         if log.last_index == length and (not length or log.entry(length) is last):
             return
         if length > log.last_index or (length and log.entry(length) is not last):
@@ -144,17 +143,17 @@ class Checkers:
             if known != (entry, before):
                 self._fail("P1: Log Matching", f"{process.host.name} at {entry.position}")
             before = entry.term
-        self._checked[process.instance] = (log.last_index, log.entry(log.last_index) if log.last_index
-                                           else None, 0)
+        newest = log.entry(log.last_index) if log.last_index else None
+        self._checked[process.instance] = (log.last_index, newest)
 
-    def _founding_entry(self, process: "Process", entry: Entry) -> None:
+    def _founding_entry(self, process: Process, entry: Entry) -> None:
         # Until it is durable nobody else has it, and its author may draw another cluster id after a crash.
         if entry in self._disk(process).entries[:1]:
             self._founding = self._founding or entry
             if entry != self._founding:
                 self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")
 
-    def _leading(self, process: "Process", state: Any) -> None:
+    def _leading(self, process: Process, state: Any) -> None:
         first = self._leaders.setdefault(state.term, process.instance)
         if first != process.instance:
             self._fail("P1: Election Safety", f"{first} and {process.instance} in term {state.term}")
@@ -163,8 +162,8 @@ class Checkers:
             self._fail("P1: Leader Completeness",
                        f"{process.host.name} in term {state.term} has not {held[0]}")
 
-    def _commit(self, process: "Process", state: Any) -> None:
-        length, last, seen = self._checked.get(process.instance, (0, None, 0))
+    def _commit(self, process: Process, state: Any) -> None:
+        seen = self._commits.get(process.instance, 0)
         if state.commit_index == seen or not state.durable_index:
             return
         for index in range(seen + 1, state.commit_index + 1):
@@ -176,9 +175,9 @@ class Checkers:
                 continue
             self._held_by_quorum(process, state, entry)
             self._committed.append(entry)
-        self._checked[process.instance] = (length, last, state.commit_index)
+        self._commits[process.instance] = state.commit_index
 
-    def _held_by_quorum(self, process: "Process", state: Any, entry: Entry) -> None:
+    def _held_by_quorum(self, process: Process, state: Any, entry: Entry) -> None:
         if entry.index == 1:
             self._founded(process, entry)
             return
@@ -189,7 +188,7 @@ class Checkers:
                        f"{process.host.name}: {entry.position} held by {' '.join(held)} of "
                        f"{' '.join(voters)}")
 
-    def _founded(self, process: "Process", entry: Entry) -> None:
+    def _founded(self, process: Process, entry: Entry) -> None:
         """Entry 1 is committed by unanimity: it names every listed node (design §6)."""
         named = tuple(sorted(member.address for member in decode(entry.body).members))
         listed = process.host.listed or named
@@ -209,13 +208,11 @@ class Checkers:
         holders = [host.process for host in self._world.hosts if host.process and host.process.leases]
         if not holders:
             return
-        if len(holders) > 1 and not self._world.profile.stops_clocks:
+        if len(holders) > 1:
             self._fail("P2: two lease holders", " ".join(holder.host.name for holder in holders))
-        self.leases += 1
-        if not self._world.profile.stops_clocks:
-            self._covered(holders[0])
+        self._covered(holders[0])
 
-    def _covered(self, holder: "Process") -> None:
+    def _covered(self, holder: Process) -> None:
         """While a lease holds, a quorum can elect nobody else (this fails long before two leases do)."""
         voters = holder.turn.core.configuration.voters
         bound = sum(1 for voter in voters if self._is_bound(voter, holder))
@@ -223,7 +220,7 @@ class Checkers:
             self._fail("P2: a lease without a quorum of running vows",
                        f"{holder.host.name}: {bound} of {len(voters)}")
 
-    def _is_bound(self, voter: str, holder: "Process") -> bool:
+    def _is_bound(self, voter: str, holder: Process) -> bool:
         if voter == holder.instance:
             return True
         process = next((host.process for host in self._world.hosts

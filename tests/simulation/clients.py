@@ -22,7 +22,7 @@ DONE, REFUSED, UNKNOWN = "done", "refused", "unknown"
 
 
 class Operation(NamedTuple):
-    """`end` None: never known. `revision`, `value`: of the answer. `expected`: of a compare-and-set."""
+    """`revision`, `value`, `code`: of the answer. `written`: what it puts. `expected`: of a compare-and-set."""
 
     kind: str
     key: bytes
@@ -43,11 +43,11 @@ class _Pending(NamedTuple):
     begin: int
     written: Optional[bytes]
     expected: Optional[int]
-    process: "Process"
+    process: Process
 
 
 class Clients:
-    def __init__(self, world: "World", count: int) -> None:
+    def __init__(self, world: World, count: int) -> None:
         self._world = world
         self._draws = world.draws.child("clients")
         self._count = count
@@ -99,10 +99,10 @@ class Clients:
             # A process that stands still does not answer; its client goes away without knowing.
             self._world.after(GRACE_MS * MS, self._end, token, Answer("unknown_outcome", 0, None))
 
-    def answered(self, process: "Process", token: int, answer: Answer) -> None:
+    def answered(self, process: Process, token: int, answer: Answer) -> None:
         self._end(token, answer)
 
-    def ended(self, process: "Process") -> None:
+    def ended(self, process: Process) -> None:
         for token in [token for token, pending in self._pending.items() if pending.process is process]:
             self._end(token, Answer("unknown_outcome", 0, None))
 

@@ -1,4 +1,4 @@
-"""The two clocks of one host, each with a rate of its own, and what stops them (suspend, a paused VM)."""
+"""The two clocks of one host, each with a rate of its own, and what stops one of them (suspend)."""
 
 from __future__ import annotations
 
@@ -16,27 +16,24 @@ class HostClock:
         self.boot_rate, self.raw_rate = boot_rate, raw_rate
         self._since = 0
         self._boot, self._raw = float(BOOT_ORIGIN), float(RAW_ORIGIN)
-        self._runs_boot = self._runs_raw = True
+        self._runs_raw = True
         self._cached_at, self._cached = -1, Instant(0, 0)
 
     def at(self, now: int) -> Instant:
         if now != self._cached_at:
             span = now - self._since
-            boot = self._boot + (span * self.boot_rate if self._runs_boot else 0)
+            boot = self._boot + span * self.boot_rate
             raw = self._raw + (span * self.raw_rate if self._runs_raw else 0)
             self._cached_at, self._cached = now, Instant(int(boot), int(raw))
         return self._cached
 
-    def change(self, now: int, *, runs_boot: bool = True, runs_raw: bool = True,
-               boot_rate: float = 0.0, raw_rate: float = 0.0) -> None:
-        """From `now` on, let the clocks run or stand, at another rate where one is given."""
+    def change(self, now: int, *, runs_raw: bool = True) -> None:
+        """From `now` on, let MONOTONIC_RAW run or stand (suspend)."""
         span = now - self._since
-        self._boot += span * self.boot_rate if self._runs_boot else 0
+        self._boot += span * self.boot_rate
         self._raw += span * self.raw_rate if self._runs_raw else 0
         self._since, self._cached_at = now, -1
-        self._runs_boot, self._runs_raw = runs_boot, runs_raw
-        self.boot_rate = boot_rate or self.boot_rate
-        self.raw_rate = raw_rate or self.raw_rate
+        self._runs_raw = runs_raw
 
     def reaches(self, now: int, deadline: Instant) -> int:
         """Return the world's time at which both clocks have reached `deadline` if they go on as now."""

@@ -15,7 +15,7 @@ class Draws:
         self.seed = seed
         self.fraction = random.Random(seed).random
 
-    def child(self, name: object) -> "Draws":
+    def child(self, name: object) -> Draws:
         return Draws(f"{self.seed}/{name}")
 
     def chance(self, probability: float) -> bool:

@@ -27,7 +27,7 @@ class Fault(NamedTuple):
         return f"{self.when_ms} {self.kind}"
 
 
-def plan(profile: "Profile", draws: Draws, begin_ms: int) -> Tuple[Fault, ...]:
+def plan(profile: Profile, draws: Draws, begin_ms: int) -> Tuple[Fault, ...]:
     """Draw the faults of one run."""
     kinds = [kind for kind, weight in profile.faults.items() for _ in range(weight)]
     found: List[Fault] = []
@@ -40,13 +40,13 @@ def plan(profile: "Profile", draws: Draws, begin_ms: int) -> Tuple[Fault, ...]:
     return tuple(found)
 
 
-def strike(world: "World", fault: Fault) -> None:
+def strike(world: World, fault: Fault) -> None:
     """Do it now."""
     world.trace("fault", fault.kind)
     _ACTS[fault.kind](world, Draws(fault.seed))
 
 
-def heal(world: "World") -> None:
+def heal(world: World) -> None:
     """End all faults: every way open, every host up that its disk lets start."""
     ways = [(one.address, other.address) for one in world.hosts for other in world.hosts if one is not other]
     while any(world.network.is_cut(*way) for way in ways):
@@ -62,16 +62,16 @@ def heal(world: "World") -> None:
 # --- whom
 
 
-def _up(world: "World") -> List["Host"]:
+def _up(world: World) -> List[Host]:
     return [host for host in world.hosts if host.process]
 
 
-def _any(world: "World", draws: Draws) -> Optional["Host"]:
+def _any(world: World, draws: Draws) -> Optional[Host]:
     up = _up(world)
     return draws.one_of(up) if up else None
 
 
-def _leader(world: "World", draws: Draws) -> Optional["Host"]:
+def _leader(world: World, draws: Draws) -> Optional[Host]:
     """The holder of the lease, else whoever calls itself leader, else any host."""
     holders = [host for host in _up(world) if host.process.leases]
     leading = [host for host in _up(world) if host.process.board.leading]
@@ -79,7 +79,7 @@ def _leader(world: "World", draws: Draws) -> Optional["Host"]:
 
 
 def _on(choose: Callable, act: Callable) -> Callable:
-    def strikes(world: "World", draws: Draws) -> None:
+    def strikes(world: World, draws: Draws) -> None:
         host = choose(world, draws)
         if host is not None:
             act(world, draws, host)
@@ -89,38 +89,38 @@ def _on(choose: Callable, act: Callable) -> Callable:
 # --- processes and power
 
 
-def _kill(world: "World", draws: Draws, host: "Host") -> None:
+def _kill(world: World, draws: Draws, host: Host) -> None:
     host.end_process("kill -9")
 
 
-def _crash(world: "World", draws: Draws, host: "Host") -> None:
+def _crash(world: World, draws: Draws, host: Host) -> None:
     """Dies at one of the next things it does to the outside."""
     host.process.crash_at_effect = host.process._effects + draws.between(1, 12)
 
 
-def _power(world: "World", draws: Draws, host: "Host") -> None:
+def _power(world: World, draws: Draws, host: Host) -> None:
     host.lose_power()
 
 
-def _all_lose_power(world: "World", draws: Draws) -> None:
+def _all_lose_power(world: World, draws: Draws) -> None:
     for host in _up(world):
         host.lose_power()
 
 
-def _kill_all(world: "World", draws: Draws) -> None:
+def _kill_all(world: World, draws: Draws) -> None:
     for host in _up(world):
         host.end_process("kill -9")
 
 
-def _kill_guardian(world: "World", draws: Draws, host: "Host") -> None:
+def _kill_guardian(world: World, draws: Draws, host: Host) -> None:
     host.kill_guardian()
 
 
-def _stop(world: "World", draws: Draws, host: "Host") -> None:
+def _stop(world: World, draws: Draws, host: Host) -> None:
     host.stop()
 
 
-def _retime(world: "World", draws: Draws, host: "Host") -> None:
+def _retime(world: World, draws: Draws, host: Host) -> None:
     """Another election min from its next start on, which is soon."""
     least = draws.one_of([100, 250, 600]) * MS
     host.timing = Timing(min(50 * MS, least // 4), least, 2 * least)
@@ -130,19 +130,19 @@ def _retime(world: "World", draws: Draws, host: "Host") -> None:
 # --- standing still
 
 
-def _pause(world: "World", draws: Draws, host: "Host") -> None:
+def _pause(world: World, draws: Draws, host: Host) -> None:
     world.trace(host.name, "SIGSTOP")
     host.pause()
     world.after(draws.between(20, 1500) * MS, _resume, world, host)
 
 
-def _suspend(world: "World", draws: Draws, host: "Host") -> None:
+def _suspend(world: World, draws: Draws, host: Host) -> None:
     world.trace(host.name, "suspended")
-    host.suspend(boot_runs=True)
+    host.suspend()
     world.after(draws.between(20, 1500) * MS, _resume, world, host)
 
 
-def _resume(world: "World", host: "Host") -> None:
+def _resume(world: World, host: Host) -> None:
     if host.is_frozen:
         world.trace(host.name, "goes on")
         host.resume()
@@ -151,13 +151,13 @@ def _resume(world: "World", host: "Host") -> None:
 # --- the network
 
 
-def _cut(world: "World", draws: Draws, ways: List[Tuple[str, str]], longest_ms: int = 1500) -> None:
+def _cut(world: World, draws: Draws, ways: List[Tuple[str, str]], longest_ms: int = 1500) -> None:
     world.trace("network", "cut " + " ".join(f"{one[6:8]}>{other[6:8]}" for one, other in ways))
     world.network.cut(ways)
     world.after(draws.between(20, longest_ms) * MS, _heal, world, ways)
 
 
-def _heal(world: "World", ways: List[Tuple[str, str]]) -> None:
+def _heal(world: World, ways: List[Tuple[str, str]]) -> None:
     still = [way for way in ways if world.network.is_cut(*way)]
     if still:
         world.trace("network", "heals")
@@ -168,19 +168,19 @@ def _both(one: List[str], other: List[str]) -> List[Tuple[str, str]]:
     return [way for a in one for b in other for way in ((a, b), (b, a))]
 
 
-def _partition(world: "World", draws: Draws) -> None:
+def _partition(world: World, draws: Draws) -> None:
     mixed = draws.ordered([host.address for host in world.hosts])
     if len(mixed) > 1:
         at = draws.between(1, len(mixed))
         _cut(world, draws, _both(mixed[:at], mixed[at:]))
 
 
-def _isolate(world: "World", draws: Draws, host: "Host") -> None:
+def _isolate(world: World, draws: Draws, host: Host) -> None:
     others = [other.address for other in world.hosts if other is not host]
     _cut(world, draws, _both([host.address], others))
 
 
-def _one_way(world: "World", draws: Draws, host: "Host") -> None:
+def _one_way(world: World, draws: Draws, host: Host) -> None:
     """Only out, or only in, to one peer or to all."""
     others = [other.address for other in world.hosts if other is not host]
     some = draws.some_of(others, draws.between(1, len(others) + 1)) if others else []
@@ -188,7 +188,7 @@ def _one_way(world: "World", draws: Draws, host: "Host") -> None:
     _cut(world, draws, [(host.address, other) if outwards else (other, host.address) for other in some])
 
 
-def _bridge(world: "World", draws: Draws) -> None:
+def _bridge(world: World, draws: Draws) -> None:
     """Two sides that only one host between them sees both of."""
     mixed = draws.ordered([host.address for host in world.hosts])
     if len(mixed) > 2:
@@ -196,14 +196,14 @@ def _bridge(world: "World", draws: Draws) -> None:
         _cut(world, draws, _both(mixed[:at], mixed[at + 1:]))
 
 
-def _reset(world: "World", draws: Draws, host: "Host") -> None:
+def _reset(world: World, draws: Draws, host: Host) -> None:
     for other in world.hosts:
         if other is not host and draws.chance(0.5):
             world.network.reset(host.address, other.address)
             world.network.reset(other.address, host.address)
 
 
-def _slow_way(world: "World", draws: Draws, host: "Host") -> None:
+def _slow_way(world: World, draws: Draws, host: Host) -> None:
     others = [other.address for other in world.hosts if other is not host]
     for other in draws.some_of(others, 2):
         way = (host.address, other)
@@ -214,24 +214,24 @@ def _slow_way(world: "World", draws: Draws, host: "Host") -> None:
 # --- disks and members
 
 
-def _slow_disk(world: "World", draws: Draws, host: "Host") -> None:
+def _slow_disk(world: World, draws: Draws, host: Host) -> None:
     host.disk_ms = draws.one_of([(5.0, 50.0), (50.0, 400.0)])
     world.after(draws.between(100, 1500) * MS, setattr, host, "disk_ms", world.profile.disk_ms)
 
 
-def _failed_disk(world: "World", draws: Draws, host: "Host") -> None:
+def _failed_disk(world: World, draws: Draws, host: Host) -> None:
     """EIO at one of the next operations: the node must end and stay down (P3), unless a majority needs it."""
     if _spare(world):
         host.disk.fail_at = host.disk.count + draws.between(1, 4)
 
 
-def _wipe(world: "World", draws: Draws, host: "Host") -> None:
+def _wipe(world: World, draws: Draws, host: Host) -> None:
     """A host comes back empty while a quorum of the other voters is up (§6)."""
     if _spare(world):
         host.wipe()
 
 
-def _spare(world: "World") -> bool:
+def _spare(world: World) -> bool:
     """Is there a majority of sound, known voters without one more host?"""
     sound = [host for host in world.hosts if host.process and not host.is_frozen
              and host.process.turn.cluster_id
@@ -242,14 +242,14 @@ def _spare(world: "World") -> bool:
     return len(sound) - 1 > len(voters) // 2
 
 
-def _add(world: "World", draws: Draws) -> None:
+def _add(world: World, draws: Draws) -> None:
     """A new host is told to join."""
     members = [host for host in _up(world) if host.process.turn.core.configuration.members]
     if members and len(world.hosts) < 6:
         world.add_host((), draws.one_of(members).address).start()
 
 
-_ACTS: Dict[str, Callable[["World", Draws], None]] = {
+_ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "kill": _on(_any, _kill), "kill_leader": _on(_leader, _kill), "kill_all": _kill_all,
     "crash": _on(_any, _crash), "power": _on(_any, _power), "power_all": _all_lose_power,
     "kill_guardian": _on(_leader, _kill_guardian), "restart": _on(_any, _stop),

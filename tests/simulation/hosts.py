@@ -26,7 +26,7 @@ OUTGOING_MS = (1, 60)
 class Host:
     """`listed`: the file's `clusterNodes`; `join`: whom to ask, None where the list says it."""
 
-    def __init__(self, world: "World", number: int, listed: Tuple[str, ...], join: Optional[str],
+    def __init__(self, world: World, number: int, listed: Tuple[str, ...], join: Optional[str],
                  clock: HostClock) -> None:
         self.world, self.number, self.listed, self.join, self.clock = world, number, listed, join, clock
         self.name = f"h{number}"
@@ -125,7 +125,6 @@ class Host:
         self.end_process("loses its disk", told=True)
         self.disk = FakeDisk()
         self.is_down = False
-        self.world.checkers.wiped(self)
 
     # --- an orderly stop: outgoing work, RELEASE, end (design §4.1)
 
@@ -150,10 +149,10 @@ class Host:
     def pause(self) -> None:
         self.is_paused = True
 
-    def suspend(self, *, boot_runs: bool) -> None:
-        """The whole host stands still; RAW stops, BOOTTIME only where a hypervisor stops it too."""
+    def suspend(self) -> None:
+        """The whole host stands still: RAW stops, BOOTTIME goes on."""
         self.is_suspended = True
-        self.clock.change(self.world.now, runs_boot=boot_runs, runs_raw=False)
+        self.clock.change(self.world.now, runs_raw=False)
 
     def resume(self) -> None:
         if self.is_suspended:
@@ -161,7 +160,7 @@ class Host:
         self.is_paused = self.is_suspended = False
         if self.process:
             self.process.resume()
-            self.world.network.heal([])
+            self.world.network.let_go()
 
     # --- the disk thread
 

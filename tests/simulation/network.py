@@ -25,7 +25,7 @@ LONGEST_MS = 400
 class Connection:
     """One dialled connection. `hello`: what the dialler said, stands beside each frame."""
 
-    def __init__(self, dialler: "Process", acceptor: "Process", hello: Hello, opened: int) -> None:
+    def __init__(self, dialler: Process, acceptor: Process, hello: Hello, opened: int) -> None:
         self.dialler, self.acceptor, self.hello = dialler, acceptor, hello
         self.is_open = True
         self.stalled_since = 0
@@ -40,7 +40,7 @@ class Connection:
 class Network:
     """All connections, which directions are cut, and how long words take."""
 
-    def __init__(self, world: "World", latency_ms: Tuple[float, float], slow: float) -> None:
+    def __init__(self, world: World, latency_ms: Tuple[float, float], slow: float) -> None:
         """`slow`: the share of frames that take ten times as long."""
         self._world, self._latency, self._slow = world, latency_ms, slow
         self._draws = world.draws.child("network")
@@ -61,11 +61,15 @@ class Network:
     def heal(self, ways: List[Tuple[str, str]]) -> None:
         for way in ways:
             self._cut[way] -= 1
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Carry what was stalled and is so no more: a way is open again, or a host goes on."""
         for connection in list(self._connections):
             if not self.is_cut(*connection.way):
-                self._let_go(connection)
+                self._carry_stalled(connection)
 
-    def _let_go(self, connection: Connection) -> None:
+    def _carry_stalled(self, connection: Connection) -> None:
         stalled, connection.stalled, connection.stalled_since = connection.stalled, [], 0
         if not connection.is_open:
             return
@@ -74,7 +78,7 @@ class Network:
 
     # --- connections
 
-    def dial(self, process: "Process", address: str) -> None:
+    def dial(self, process: Process, address: str) -> None:
         """Try to connect now; again later where it fails, as long as the process wants it."""
         if not process.is_alive or address not in process.targets or address in process.connections:
             return
@@ -91,7 +95,7 @@ class Network:
             wait = self._draws.between(REDIAL_MS[0] * MS, REDIAL_MS[1] * MS)
             self._world.after(wait, self.dial, process, address)
 
-    def _shake(self, process: "Process", other: "Process", address: str) -> str:
+    def _shake(self, process: Process, other: Process, address: str) -> str:
         self._generation += 1
         ours = process.hello(address, self._generation)
         theirs = other.hello("", 0)
@@ -162,7 +166,7 @@ class Network:
         for connection in [one for one in self._connections if one.way == (source, target)]:
             self.end(connection, "reset")
 
-    def ended(self, process: "Process", *, told: bool) -> None:
+    def ended(self, process: Process, *, told: bool) -> None:
         """`process` is no more. `told`: its kernel closes the connections (no loss of power)."""
         for connection in [one for one in self._connections if process in (one.dialler, one.acceptor)]:
             if connection.dialler is process:

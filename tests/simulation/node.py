@@ -34,13 +34,13 @@ DATA = "/data"
 class Process(Ports):
     """What `node/daemon.py` is on a real host. Ends by `Host.end_process` only."""
 
-    def __init__(self, host: "Host") -> None:
+    def __init__(self, host: Host) -> None:
         """Start on the host's disk; raises `DiskFault` or `Died` as the real start would end."""
         self.host, self.world = host, host.world
         self.address = host.address
         self.is_alive = True
         self.targets: Tuple[str, ...] = ()
-        self.connections: Dict[str, "Connection"] = {}
+        self.connections: Dict[str, Connection] = {}
         self.shown: Optional[Shown] = None
         self.board = BoardState()
         self.timing = host.timing

@@ -30,9 +30,8 @@ class Profile(NamedTuple):
     disk_ms: Tuple[float, float] = (0.2, 3.0)
     clients: int = 2
     timing: Timing = TIMING
-    stops_clocks: bool = False
 
-    def rates(self, draws: "Draws", number: int) -> Tuple[float, float]:
+    def rates(self, draws: Draws, number: int) -> Tuple[float, float]:
         """Return the rates of BOOTTIME and MONOTONIC_RAW of host `number`."""
         sign = 1 if number % 2 else -1
         if self.clocks == "opposed":            # both clocks, at the limit of what P2 promises to bear

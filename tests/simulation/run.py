@@ -49,7 +49,7 @@ def run(name: str, seed: int, tell: Optional[Callable[[str], None]] = None,
         violation = f"an invariant of the product failed: at {world.now / MS:.3f} ms: {fault}"
     except Exception as error:
         violation = f"{type(error).__name__} out of the product: at {world.now / MS:.3f} ms: {error}"
-        error.__traceback__ and world.trace("traceback", _where(error))
+        world.trace("traceback", _where(error))
     return Result(name, seed, violation, world.events, world.checkers.committed, world.clients.done,
                   world.digest, drawn, tuple(world.lines[-60:]))
 

@@ -46,7 +46,7 @@ def wait_for(condition: Callable[[], Any], what: str) -> Any:
     raise AssertionError(f"not within {PATIENCE_S:g} s: {what}")
 
 
-def raftctl(*words: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+def raftctl(*words: str, **options: Any) -> subprocess.CompletedProcess[bytes]:
     """Run the command line as a user would."""
     return subprocess.run([*PROGRAM, *words], capture_output=True, timeout=PATIENCE_S, check=False, **options)
 
@@ -71,7 +71,7 @@ class Host:
         self.log = os.path.join(self.folder, "log")
         self.settings = {"address": self.address, "dataDir": os.path.join(self.folder, "data"),
                          "logFile": self.log, **settings}
-        self.guardian: Optional["subprocess.Popen[bytes]"] = None
+        self.guardian: Optional[subprocess.Popen[bytes]] = None
         self.write_config()
 
     def write_config(self) -> None:
@@ -142,7 +142,7 @@ class Cluster:
         common = {**self.SETTINGS, "clusterNodes": listed, **settings}
         self.hosts = [Host(str(folder), port, common) for port in ports]
 
-    def __enter__(self) -> "Cluster":
+    def __enter__(self) -> Cluster:
         return self
 
     def __exit__(self, *exception: Any) -> None:
@@ -156,7 +156,7 @@ class Cluster:
                 except subprocess.TimeoutExpired:
                     host.kill()
 
-    def start(self) -> "Cluster":
+    def start(self) -> Cluster:
         for host in self.hosts:
             host.start()
         return self

@@ -130,7 +130,7 @@ def test_p6_a_node_inherits_its_own_tether_and_board_and_nothing_else(capfd):
 
 
 def test_a_child_that_cannot_be_started_leaves_no_descriptor_behind(monkeypatch):
-    def refuse(*args, **kwargs):
+    def refuse(*_args, **_kwargs):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     before = os.listdir("/proc/self/fd")

@@ -293,7 +293,8 @@ def orphans():
             pass
 
 
-def test_p5_zombies_that_nobody_reaps_are_no_group(loop, orphans):
+@pytest.mark.usefixtures("orphans")
+def test_p5_zombies_that_nobody_reaps_are_no_group(loop):
     """Found in a container whose process 1 reaps late: each end lasted to the end of the grace."""
     hook = Hook(loop, sh("sleep 600 & echo $!; exec sleep 600"))
     hook.run(until=lambda: hook.lines)
@@ -347,7 +348,7 @@ def test_a_hook_that_cannot_be_started_leaves_no_descriptor_behind(loop, monkeyp
     process = HookProcess(loop, print, print)
     before = os.listdir("/proc/self/fd")
 
-    def refuse(*args, **kwargs):
+    def refuse(*_args, **_kwargs):
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)

@@ -241,25 +241,28 @@ def test_11_2_at_the_cap_of_proven_connections_a_newcomer_is_closed_and_the_othe
             sock.close()
 
 
+class Listening:
+    """A server's listening socket, of which a test replaces `accept`."""
+
+    def __init__(self, server):
+        self._server, self._sock = server, server.socket
+
+    def __getattr__(self, name):
+        return getattr(self._sock, name)
+
+
 def test_out_of_descriptors_a_connection_is_shed_and_the_loop_does_not_spin():
     """accept fails with EMFILE while the connection goes on waiting: without the spare one it would spin."""
     calls = []
 
-    class Full:
-        """The listening socket of a process that has no descriptor left, but for the spare one."""
-
-        def __init__(self, server):
-            self._server = server
-            self._sock = server.socket
+    class Full(Listening):
+        """Of a process that has no descriptor left, but for the spare one."""
 
         def accept(self):
             calls.append(self._server._spare)
             if self._server._spare is not None:
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
             return self._sock.accept()
-
-        def __getattr__(self, name):
-            return getattr(self._sock, name)
 
     with listening() as (listener, posts):
         server = listener._servers._servers[0]
@@ -281,19 +284,13 @@ def test_a_host_without_descriptors_is_not_asked_without_a_pause(monkeypatch):
     pauses = Posts()
     monkeypatch.setattr(serve.time, "sleep", pauses)
 
-    class Exhausted:
-        def __init__(self, sock):
-            self._sock = sock
-
+    class Exhausted(Listening):
         def accept(self):
             raise OSError(errno.ENFILE, os.strerror(errno.ENFILE))
 
-        def __getattr__(self, name):
-            return getattr(self._sock, name)
-
     with listening() as (listener, posts):
         server = listener._servers._servers[0]
-        whole, server.socket = server.socket, Exhausted(server.socket)
+        whole, server.socket = server.socket, Exhausted(server)
         with connect(listener.port):
             pauses.wait(lambda pause: pause == serve._EXHAUSTED_S, 3)
             server.socket = whole

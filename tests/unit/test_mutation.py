@@ -10,8 +10,8 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests"))
 
-from mutation.mutants import MUTANTS  # noqa: E402
-from mutation.suite import Moved, copy_with, killer_of, main  # noqa: E402
+from mutation.mutants import MUTANTS
+from mutation.suite import Moved, copy_with, killer_of, main
 
 BY_NAME = {mutant.name: mutant for mutant in MUTANTS}
 

@@ -12,13 +12,13 @@ import pytest
 TOP = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(TOP / "tests"))
 
-from simulation import run as simulated  # noqa: E402
-from simulation.clients import DONE, UNKNOWN, Operation  # noqa: E402
-from simulation.history import flaw  # noqa: E402
-from simulation.profiles import PROFILES  # noqa: E402
-from simulation.shrink import shrink  # noqa: E402
+from simulation import run as simulated
+from simulation.clients import DONE, UNKNOWN, Operation
+from simulation.history import flaw
+from simulation.profiles import PROFILES
+from simulation.shrink import shrink
 
-from raftctl.raft import replication  # noqa: E402
+from raftctl.raft import replication
 
 
 def simulation(*arguments, **environment):

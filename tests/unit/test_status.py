@@ -164,6 +164,22 @@ def test_without_a_leader_frozen_voters_are_not_reachable(world, monkeypatch):
     assert f"{other.address}: silent for " in answer["problem"]
 
 
+def test_a_leader_lost_a_moment_ago_is_an_election_under_way_however_long_the_node_runs(world, monkeypatch):
+    leader, follower, other = roles(world)
+    seen = Seen(follower)
+    for _ in range(50):
+        world.run(100)
+        seen.hears(other)
+        seen.look()
+    leader.alive = other.alive = False
+    for _ in range(200):
+        world.run(10)
+        seen.hears(leader, other)
+        if not seen.look()["state"]["leader"]:
+            break
+    assert "so an election is under way" in seen.look()["problem"]
+
+
 def test_a_node_that_does_not_hear_the_leader_whom_the_others_hear_says_so(world, monkeypatch):
     leader, follower, other = roles(world)
     seen = Seen(follower)

@@ -26,7 +26,7 @@ TIMING = Timing(100 * MS, 500 * MS, 1000 * MS)
 class Node(Ports):
     """One node and its ports. What was persisted outlives `kill`; `wipe` takes a new instance."""
 
-    def __init__(self, world: "World", address: str, listed: Tuple[str, ...], join: Optional[str]) -> None:
+    def __init__(self, world: World, address: str, listed: Tuple[str, ...], join: Optional[str]) -> None:
         self.world, self.address, self.listed, self.join = world, address, listed, join
         self.incarnation, self.wiped = 0, 0
         self.hard, self.log, self.cluster_id = HardState(), [], ""
