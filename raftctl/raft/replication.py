@@ -77,13 +77,20 @@ def receive_append_reply(state: State, now: Instant, peer: Instance, message: Ap
         if progress.accepted(min(message.match, state.log.last_index)):
             advance_commit(state)
     else:
-        _back_up(state, peer, progress, message)
+        _back_up(state, now, peer, progress, message)
     lease.renew(state, now)
 
 
-def _back_up(state: State, peer: Instance, progress: Progress, message: AppendReply) -> None:
+def _back_up(state: State, now: Instant, peer: Instance, progress: Progress, message: AppendReply) -> None:
     # Fast back-up by whole terms (Raft §5.3): the last entry of ours that is not newer than the peer's hint.
     agreed = state.log.last_not_newer(message.hint.index, message.hint.term)
+    if agreed < progress.match_index:
+        # In this very term it said that it holds more, so its disk went back (P7): below that it is never
+        # probed, and asking again at once would get the same answer for ever.
+        if state.repeats.is_due(now, ("went back", peer), progress.match_index):
+            state.decide(f"{state.name(peer)} acknowledged {progress.match_index}, but its log differs after "
+                         f"{agreed}", "its data directory went back: sends it heartbeats alone")
+        return
     if agreed + 1 >= progress.next_index:
         return      # answers an append of before the last back-up: a refused probe leads further back
     state.decide(f"{state.name(peer)} refused, its log could agree at {message.hint}",

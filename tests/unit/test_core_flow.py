@@ -26,6 +26,7 @@ from raftctl.raft.messages import (
     AppendReply,
     Entry,
     HardState,
+    Position,
     PreVoteReply,
     VoteReply,
 )
@@ -124,3 +125,26 @@ def test_clients_are_told_busy_before_anything_is_proposed(leader):
     leader.propose(count + 10)
     assert (leader.accepted, leader.refused) == (count, 10)
     assert leader.core.view().last_index == 2 + count
+
+
+def test_p7_only_what_is_committed_counts_as_acknowledged(leader):
+    leader.core.step(leader.now, Proposed(1, COMMAND, BODY))
+    write = leader.core.ready(leader.now).write
+    leader.core.step(leader.now, Received("n2", 1, AppendReply(2, 1, 1, True, 3, ORIGIN)))
+    assert leader.core.progress["n2"].match_index == 3
+    assert leader.core.acknowledged == (("n2", 2),)     # a newer leader may still have it truncated
+    leader.core.step(leader.now, Persisted(write.number))
+    assert leader.core.acknowledged == (("n2", 3),)
+
+
+def test_p7_a_peer_that_forgot_what_it_acknowledged_is_not_probed_without_end(leader):
+    leader.propose(1)
+    leader.acknowledge(3)
+    leader.give(LinkUp("n2", 2, 2))
+    leader.sent.clear()
+    for _ in range(3):
+        leader.give(Received("n2", 1, AppendReply(2, 2, 1, False, 0, Position(2, 2))))
+    assert leader.sent == []
+    assert leader.core.progress["n2"].match_index == 3
+    leader.beat()
+    assert len(leader.sent) == 1
