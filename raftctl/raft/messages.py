@@ -53,18 +53,50 @@ class HardState(NamedTuple):
     promise: int = 0
 
 
+class SnapshotMark(NamedTuple):
+    """Which snapshot: the store after applying `position`, `size` bytes as `store/image.py` writes them.
+
+    `configuration` is the body of the newest CONFIGURATION entry at or before `position` (Raft §7), and
+    `configuration_index` that entry's index.
+    """
+
+    position: Position
+    configuration_index: int
+    configuration: bytes
+    size: int
+
+
+class Chunk(NamedTuple):
+    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`."""
+
+    mark: SnapshotMark
+    offset: int
+    data: bytes
+
+    @property
+    def is_last(self) -> bool:
+        return self.offset + len(self.data) == self.mark.size
+
+
 class Write(NamedTuple):
-    """One batch for the disk, in order: hard state (None: unchanged), then entries, then one sync.
+    """One batch for the disk, in order: chunk, hard state (None: unchanged), base, entries, then one sync.
 
     An entry at or below the last written index replaces that one and all behind it (logical overwrite).
     `number` rises by one a write; the disk answers with it once everything is durable. `memory` (None:
-    unchanged) is not the core's: what the peers showed (P7, cluster/memory.py) goes along.
+    unchanged) is not the core's: what the peers showed (P7, cluster/memory.py) goes along. `chunk` goes into
+    the snapshot that is being installed; with its last one that snapshot is durable under its name before
+    anything else of this write. `base`: the log begins anew behind this place, which that snapshot covers
+    (its entries conflicted, or ended before). `drop_upto`: whole segments with entries up to this index are
+    needed no more.
     """
 
     number: int
     hard_state: Optional[HardState]
     entries: Tuple[Entry, ...]
     memory: Optional[bytes] = None
+    chunk: Optional[Chunk] = None
+    base: Optional[Position] = None
+    drop_upto: int = 0
 
 
 class PreVote(NamedTuple):
