@@ -25,6 +25,7 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Standing,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -39,7 +40,7 @@ _PROVEN = struct.Struct("!QQ")
 _POSITION = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
 
-PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE, TIMEOUT_NOW = range(1, 9)
+PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE, TIMEOUT_NOW, STANDING = range(1, 10)
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -96,6 +97,7 @@ _FIXED = {
     PRE_VOTE_REPLY: (PreVoteReply, struct.Struct("!Q?Q")),
     VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
     APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQ")),
+    STANDING: (Standing, struct.Struct("!B???")),
 }
 _KIND = {message: kind for kind, (message, _) in _FIXED.items()}
 

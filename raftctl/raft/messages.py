@@ -191,4 +191,17 @@ class TimeoutNow(NamedTuple):
     last: Position
 
 
-Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, TimeoutNow]
+class Standing(NamedTuple):
+    """How fit its sender is to lead (design §4.2); the defaults are what is assumed of who said nothing.
+
+    `priority`: 0 to 255; 0 is a witness, which never shows LEADER. `healthy`: its host's check passes.
+    `stopping`: it campaigns no more. `preempt`: it wants leadership moved to it from a lower priority.
+    """
+
+    priority: int = 100
+    healthy: bool = True
+    stopping: bool = False
+    preempt: bool = False
+
+
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, TimeoutNow, Standing]

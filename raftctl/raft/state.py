@@ -24,11 +24,12 @@ from raftctl.raft.inputs import (
     Transferred,
 )
 from raftctl.raft.log import Log
-from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Release, Write
+from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Release, Standing, Write
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
 from raftctl.raft.rounds import Rounds
+from raftctl.raft.standing import Standings, why_reluctant
 
 NEVER = Instant(0, 0)
 MS = 1_000_000
@@ -77,14 +78,14 @@ class State:
     """All mutable state of one core. Owned by the thread that steps the core."""
 
     def __init__(self, own: Instance, incarnation: int, timing: Timing, restored: Restored, now: Instant,
-                 random: Callable[[], float]) -> None:
+                 random: Callable[[], float], standing: Standing) -> None:
         self.own, self.incarnation, self.timing, self.random = own, incarnation, timing, random
         self.log = Log(restored.entries)
         self.hard = restored.hard_state
         self.configuration, self.configuration_index = self._find_configuration()
         self.role = FOLLOWER
         self.leader: Optional[Instance] = None
-        self.stopping = False
+        self.standings = Standings(standing)
         self.links: Dict[Instance, int] = {}             # peer → generation of our own connection
         self.incarnations: Dict[Instance, int] = {}      # the newest that shook hands with us
         self.released: Dict[Tuple[Instance, int], int] = {}   # (peer, incarnation) → last term, given up (P4)
@@ -114,6 +115,7 @@ class State:
         self.reads = Reads()
         self.uncommitted_bytes = 0                       # of entries and held proposals the store has not got
         self.handover: Optional[Handover] = None
+        self.next_move = NEVER                           # no sooner another transfer by the leader's own wish
         self.term_start = 0                              # index of the no-op of this leadership
         self.lease_end = now
         self.shows_leader = False
@@ -138,6 +140,15 @@ class State:
         return self.configuration.is_voter(self.own)
 
     @property
+    def stopping(self) -> bool:
+        return self.standings.own.stopping
+
+    @property
+    def is_reluctant(self) -> bool:
+        """Would this node lead as caretaker only, and has it to let others campaign before it (design §4.2)?"""
+        return bool(why_reluctant(self.standings.own)) and self.configuration.voters != (self.own,)
+
+    @property
     def can_campaign(self) -> bool:
         """Is this node one of those that may lead, once no vow forbids it (pitfall 9.7)?"""
         return self.is_voter and not self.stopping
@@ -145,7 +156,10 @@ class State:
     @property
     def campaign_due(self) -> Instant:
         """The first moment at which the election timeout is over and no vow forbids a candidacy."""
-        return later(self.election_deadline, self.vow.end)
+        due = self.election_deadline
+        if self.role == FOLLOWER and self.is_reluctant:
+            due = due.plus(self.timing.election_max)
+        return later(due, self.vow.end)
 
     @property
     def peers(self) -> Tuple[Instance, ...]:
@@ -259,9 +273,11 @@ class State:
         return self.lease_end != NEVER and now.within(self.lease_end)
 
     def set_election_deadline(self, now: Instant) -> None:
-        """Draw the randomized election timeout anew (Raft §5.2)."""
+        """Draw the randomized election timeout anew (Raft §5.2), earlier for a higher priority."""
         least, most = self.timing.election_min, self.timing.election_max
-        self.election_deadline = now.plus(least + int(self.random() * (most - least)))
+        rivals = [voter for voter in self.configuration.voters if voter not in (self.own, self.leader)]
+        place = self.standings.place(self.random(), rivals)
+        self.election_deadline = now.plus(least + int(place * (most - least)))
         self.election_was_late = False
 
     def hurry_election(self, now: Instant, least_ms: int, most_ms: int) -> None:

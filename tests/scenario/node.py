@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, Type
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Configuration, decode
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import Alarm, Input, Persisted, Ready, Restored, View
-from raftctl.raft.messages import COMMAND, NOOP, Entry, Release
+from raftctl.raft.inputs import Alarm, Health, Input, Persisted, Ready, Restored, View
+from raftctl.raft.messages import COMMAND, NOOP, Entry, Release, Standing
 from scenario.clock import Clock
 from scenario.disk import Disk
 
@@ -29,6 +29,9 @@ class Node:
         self.timing = world.timing
         self.draw = 0.5                    # what the random source answers: an election timeout as a fraction
         self.paused = False
+        self.healthy = True
+        priority = world.setting.priorities.get(name, 100)
+        self.standing = Standing(priority, preempt=name in world.setting.preempting)
         self.applied = 0
         self._inbox: List[Input] = []
         self._deadline: Optional[Instant] = None
@@ -54,9 +57,10 @@ class Node:
     def start(self) -> None:
         self.incarnation += 1
         self.applied = 0
+        self.healthy = True
         restored = Restored(self.disk.hard_state, tuple(self.disk.entries))
         self.core = Core(self.name, self.incarnation, self.timing, restored, self.now,
-                         lambda: self.draw)
+                         lambda: self.draw, self.standing)
         self._carry_out(self.core.ready(self.now))
 
     def crash(self) -> None:
@@ -93,6 +97,8 @@ class Node:
         for given in inputs:
             self._guarded(lambda given=given: core.step(self.now, given))
             self.world.invariants.stepped(self)
+            if isinstance(given, Health):
+                self.healthy = given.ok
         self._carry_out(self._guarded(lambda: core.ready(self.now)))
 
     def _guarded(self, act: Callable[[], T]) -> T:
