@@ -178,6 +178,7 @@ class Founding:
         require(self._adopting is not None and self._holder is None, "adopted without Adopt")
         body, self._adopting = self._adopting or b"", None
         self._holder = Holder(self._instance, body, author=self._author)
+        self.targets = self._targets()
         for address, facts in self._open.items():
             self._holder.link_up(self._now, address, facts)
         for address in self._owed:
@@ -250,7 +251,12 @@ class Founding:
             self._found(self._others)
 
     def _targets(self) -> Tuple[str, ...]:
-        """Return whom to dial: the list, whom to join, clusters that reached us. Sorted."""
+        """Return whom to dial: the list, whom to join, clusters that reached us. Sorted.
+
+        A holder has members to dial, and may have removed one that is listed.
+        """
+        if self._holder:
+            return ()
         wanted = {*self._others, *self._clusters, *([self._join] if self._join else [])}
         return tuple(sorted(wanted, key=parse))
 
