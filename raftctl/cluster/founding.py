@@ -142,8 +142,7 @@ class Founding:
         self._turn(now)
 
     def link_down(self, address: str, refusal: str = "") -> None:
-        """Our own dial ended or failed; `refusal` is the reason to show beside the address, "" for none.
-        """
+        """Our own dial ended or failed; `refusal` is the reason to show beside the address, "" for none."""
         self._open.pop(address, None)
         if refusal:
             self._refusals[address] = refusal
@@ -153,8 +152,7 @@ class Founding:
             self._holder.link_down(address)
 
     def found(self, now: int, address: str, body: bytes, instance: str = "") -> None:
-        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). May raise `PeerFault`.
-        """
+        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). May raise `PeerFault`."""
         offered = _read(body)
         if self._holder:
             self._holder.found(now, address, body)
@@ -217,8 +215,7 @@ class Founding:
         return refusal
 
     def waiting_for(self) -> str:
-        """Return for whom or what this node waits, one line for `status` and systemd, "" for nothing.
-        """
+        """Return for whom or what this node waits, one line for `status` and systemd, "" for nothing."""
         if self._holder:
             return ""
         if self._adopting is not None:
