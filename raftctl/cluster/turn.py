@@ -21,6 +21,7 @@ from raftctl.cluster.handshake import Hello
 from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
+from raftctl.cluster.removing import Removing
 from raftctl.cluster.rows import rows
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.raft import configuration as configurations
@@ -29,7 +30,7 @@ from raftctl.raft.configuration import Malformed
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message, encode_message
 from raftctl.raft.inputs import LEADER, Decision, Timing, View
-from raftctl.raft.messages import Release
+from raftctl.raft.messages import ORIGIN, Release
 from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
@@ -43,7 +44,8 @@ class Turn:
                  founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None) -> None:
         """`founding` is None where the directory belongs to a cluster already. By `memory` links judge."""
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
-        self.serving = Serving(store, core.step, self._forward)  # type: ignore[arg-type]
+        self._removing = Removing(identity.instance)
+        self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
         self._store = store
         self._memory = memory or Memory()
@@ -51,6 +53,8 @@ class Turn:
         self._founding: Any = founding
         self._adopting = False
         self._reached: Dict[str, Reached] = {}
+        self._configuration = configurations.NOBODY
+        self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
@@ -118,6 +122,10 @@ class Turn:
         self._stopping = True
         self.core.step(now, inputs.Stopping())
 
+    def health(self, now: Instant, ok: bool) -> None:
+        """What this host's check says: an unhealthy leader hands over (design §4.2)."""
+        self.core.step(now, inputs.Health(ok))
+
     def resign(self, now: Instant) -> None:
         """The outgoing work has ended: RELEASE (P4)."""
         self.core.step(now, inputs.Resigned())
@@ -133,7 +141,7 @@ class Turn:
             if due is not None and now.boot >= due:
                 self._founding.alarm(now.boot)
             self._carry_out_founding(now)
-        self._admit(now)
+        self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
         self._remember_acks()
@@ -157,7 +165,7 @@ class Turn:
         leader = self._leader_address(ready.view)
         self.serving.leader_is(now, ready.view, leader)
         self._answer()
-        self._follow_configuration(ready.view)
+        self._follow_configuration(now, ready.view)
         self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
         return self._next(now)
@@ -201,6 +209,8 @@ class Turn:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
+        if view.removed != ORIGIN:
+            waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
         return Shown(view, self._applied, self.cluster_id, leader, waiting, refusal, self._stopping,
                      self.core.durable, self._is_fresh, self._reason, self._offered)
@@ -216,12 +226,14 @@ class Turn:
         if hello.role == handshake.GUARDIAN and not releases_own:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.configuration
-        # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
+        # A founder's connection may be older than the cluster: then its instance is, or was, named.
         if not self.cluster_id or (hello.cluster_id != self.cluster_id
-                                   and not configuration.find(hello.instance)):
+                                   and hello.instance not in self._named):
             return
         if not configuration.members:
             self._dialling.introduce(hello.address)
+        elif not configuration.find(hello.instance):
+            self._dialling.called(now, hello.address)
         self._memory.heard(hello.instance, message)
         self.core.step(now, inputs.Received(hello.instance, hello.generation, message))
 
@@ -303,10 +315,20 @@ class Turn:
             elif isinstance(effect, Campaign):
                 self.core.step(now, inputs.Campaign())
 
-    def _admit(self, now: Instant) -> None:
+    def _change_members(self, now: Instant) -> None:
         if self.core.role != LEADER:
             self.joining.forget()
+            for token in self._removing.forget():
+                self.serving.refused(inputs.Refusal(token, "no_leader"))
             return
+        self._admit(now)
+        for token, answer in self._removing.refused(self.core, self._reached):
+            self.serving.ended(token, answer)
+        change = self._removing.next_change(self.core)
+        if change:
+            self.core.step(now, change)
+
+    def _admit(self, now: Instant) -> None:
         wanted = self.joining.next_change(now, self.core, self._reached)
         for address, reply in self.joining.take_replies(now, self.core, self._reached):
             self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
@@ -325,10 +347,13 @@ class Turn:
             for address, found in self._reached.items():
                 self._founding.link_up(0, address, _facts(found.hello))
 
-    def _follow_configuration(self, view: View) -> None:
+    def _follow_configuration(self, now: Instant, view: View) -> None:
         self._become_holder()
+        if view.configuration is not self._configuration:
+            self._configuration = view.configuration
+            self._named.update((member.instance, None) for member in view.configuration.members)
         founding = self._founding.targets if self._founding else ()
-        targets = self._dialling.changed(view.configuration, founding + self.joining.targets)
+        targets = self._dialling.changed(now, view, founding + self.joining.targets + self.serving.callers)
         if targets is not None:
             self.ports.dial(tuple(self._address(address) for address in targets))
 

@@ -16,6 +16,7 @@ from raftctl.raft import (
     preference,
     proposals,
     release,
+    removal,
     replication,
     transfer,
 )
@@ -52,6 +53,7 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Removed,
     Standing,
     TimeoutNow,
     Vote,
@@ -89,7 +91,7 @@ class Core:
         committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
         state.handed_out += len(committed)
         if state.role == LEADER:
-            state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
+            state.uncommitted_bytes -= sum(entry.size for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
                       tuple(state.accepted), tuple(state.refused), tuple(state.transferred),
                       tuple(state.decisions), self._deadline(now), self.view())
@@ -102,7 +104,7 @@ class Core:
         state = self._state
         lease_end = state.lease_end if state.shows_leader else NEVER
         return View(state.role, state.term, state.leader, lease_end, state.commit_index, state.log.last_index,
-                    state.configuration)
+                    state.configuration, state.hard.removed)
 
     @property
     def role(self) -> str:
@@ -254,5 +256,5 @@ _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
     AppendReply: replication.receive_append_reply, TimeoutNow: transfer.receive_timeout_now,
-    Standing: preference.receive_standing,
+    Standing: preference.receive_standing, Removed: removal.receive_removed,
 }

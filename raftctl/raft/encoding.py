@@ -10,10 +10,12 @@ import struct
 from typing import Callable, Dict, Optional, Tuple
 
 from raftctl.base.errors import require
+from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import (
     COMMAND,
     CONFIGURATION,
+    ENTRY_OVERHEAD,
     NOOP,
     Append,
     AppendReply,
@@ -25,6 +27,7 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Removed,
     Standing,
     TimeoutNow,
     Vote,
@@ -33,14 +36,16 @@ from raftctl.raft.messages import (
 
 _ENTRY = struct.Struct("!BQQ")
 _SIZE = struct.Struct("!I")
+require(_SIZE.size + _ENTRY.size == ENTRY_OVERHEAD, "entries take more than is counted", ENTRY_OVERHEAD)
 _APPEND = struct.Struct("!QQQQQQQI")
-_HARD_STATE = struct.Struct("!QQ")
+_HARD_STATE = struct.Struct("!QQQQ")
 _VOTE = struct.Struct("!QQQ")
-_PROVEN = struct.Struct("!QQ")
+_PROOF = struct.Struct("!QQ")
 _POSITION = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
 
-PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE, TIMEOUT_NOW, STANDING = range(1, 10)
+PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE = range(1, 8)
+TIMEOUT_NOW, STANDING, REMOVED = 10, 11, 12
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -60,18 +65,19 @@ def decode_entry(data: bytes) -> Entry:
 
 
 def encode_hard_state(state: HardState) -> bytes:
-    return _HARD_STATE.pack(state.term, state.promise) + _encode_instance(state.vote or "")
+    head = _HARD_STATE.pack(state.term, state.promise, *state.removed)
+    return head + _encode_instance(state.vote or "")
 
 
 def decode_hard_state(data: bytes) -> HardState:
     try:
-        term, promise = _HARD_STATE.unpack_from(data)
+        term, promise, *removed = _HARD_STATE.unpack_from(data)
     except struct.error as error:
         raise Malformed(f"hard state of {len(data)} bytes") from error
     vote, end = _decode_instance(data, _HARD_STATE.size)
     if end != len(data):
         raise Malformed(f"hard state with {len(data) - end} bytes too many")
-    return HardState(term, vote or None, promise)
+    return HardState(term, vote or None, promise, Position(*removed))
 
 
 def _encode_instance(instance: Instance) -> bytes:
@@ -113,6 +119,8 @@ def encode_message(message: Message) -> bytes:
         return bytes([RELEASE]) + _encode_release(message)
     if isinstance(message, TimeoutNow):
         return bytes([TIMEOUT_NOW]) + _POSITION.pack(*message.last) + _encode_release(message.token)
+    if isinstance(message, Removed):
+        return bytes([REMOVED]) + _POSITION.pack(*message.position) + message.configuration
     kind = _KIND[type(message)]
     flat: list = []
     for field in message:
@@ -176,16 +184,16 @@ def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:
 
 
 def _encode_release(release: Release) -> bytes:
-    proven = _PROVEN.pack(release.incarnation, release.term)
+    proven = _PROOF.pack(release.incarnation, release.term)
     return proven + _encode_instance(release.instance) + _encode_instance(release.successor)
 
 
 def _take_release(data: bytes, offset: int) -> Release:
     """Return the RELEASE from `offset` to the end of `data`."""
-    if len(data) < offset + _PROVEN.size:
+    if len(data) < offset + _PROOF.size:
         raise Malformed(f"Release cut short at byte {len(data)}")
-    incarnation, term = _PROVEN.unpack_from(data, offset)
-    instance, offset = _decode_instance(data, offset + _PROVEN.size)
+    incarnation, term = _PROOF.unpack_from(data, offset)
+    instance, offset = _decode_instance(data, offset + _PROOF.size)
     successor, offset = _decode_instance(data, offset)
     if offset != len(data) or not instance:
         raise Malformed(f"Release of nobody, or with {len(data) - offset} bytes too many")
@@ -207,7 +215,15 @@ def _decode_timeout_now(data: bytes) -> TimeoutNow:
     return TimeoutNow(_take_release(data, 1 + _POSITION.size), Position(*_POSITION.unpack_from(data, 1)))
 
 
+def _decode_removed(data: bytes) -> Removed:
+    if len(data) < 1 + _POSITION.size:
+        raise Malformed(f"Removed of {len(data)} bytes")
+    body = data[1 + _POSITION.size:]
+    configurations.decode(body)
+    return Removed(Position(*_POSITION.unpack_from(data, 1)), body)
+
+
 _VARIABLE: Dict[int, Callable[[bytes], Message]] = {
     VOTE: _decode_vote, APPEND: _decode_append, RELEASE: lambda data: _take_release(data, 1),
-    TIMEOUT_NOW: _decode_timeout_now,
+    TIMEOUT_NOW: _decode_timeout_now, REMOVED: _decode_removed,
 }

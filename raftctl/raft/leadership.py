@@ -25,7 +25,7 @@ def begin(state: State, now: Instant, votes: int) -> None:
     state.repeats.forget()
     state.term_start = state.log.last_index + 1
     waiting = state.log.between(state.handed_out, state.log.last_index)
-    state.uncommitted_bytes = sum(len(entry.body) for entry in waiting)
+    state.uncommitted_bytes = sum(entry.size for entry in waiting)
     state.append(Entry(state.term, state.term_start, NOOP, b""))
     # Whom this node vowed to before is deposed by the votes: no promise is open any more (P2, start vow).
     state.set_hard(promise=0)

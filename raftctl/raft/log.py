@@ -63,12 +63,12 @@ class Log:
         return tuple(self._entries[after:upto])
 
     def chunk(self, after: int, byte_limit: int) -> Tuple[Entry, ...]:
-        """Return entries behind `after`, at least one if any, of about `byte_limit` body bytes at most."""
+        """Return entries behind `after`, at least one if any, that take `byte_limit` bytes at most."""
         taken: List[Entry] = []
         size = 0
         for index in range(after, len(self._entries)):
             entry = self._entries[index]
-            size += len(entry.body)
+            size += entry.size
             if taken and size > byte_limit:
                 break
             taken.append(entry)

@@ -28,6 +28,10 @@ class Position(NamedTuple):
 ORIGIN = Position(0, 0)
 
 
+# What an entry takes in an append beside its body: length, kind, term, index.
+ENTRY_OVERHEAD = 21
+
+
 class Entry(NamedTuple):
     """One log entry. `kind`: NOOP, COMMAND (body: the store's) or CONFIGURATION (`configuration.encode`)."""
 
@@ -40,17 +44,24 @@ class Entry(NamedTuple):
     def position(self) -> Position:
         return Position(self.term, self.index)
 
+    @property
+    def size(self) -> int:
+        """How many bytes of an append it takes: limits go by it, so that empty entries can't overrun them."""
+        return ENTRY_OVERHEAD + len(self.body)
+
 
 class HardState(NamedTuple):
     """What must be on disk before anything depending on it leaves (Raft §5.1, Figure 2 "persistent state").
 
     `vote` is the instance voted for in `term`, or None. `promise` is the longest vow in ns that this
-    directory may still have open (P2, start vow); 0 says that there is none.
+    directory may still have open (P2, start vow); 0 says that there is none. `removed` is the committed
+    position at which the cluster no longer named this node (pitfall 3.10); `ORIGIN` where it does.
     """
 
     term: int = 0
     vote: Optional[Instance] = None
     promise: int = 0
+    removed: Position = ORIGIN
 
 
 class SnapshotMark(NamedTuple):
@@ -191,6 +202,16 @@ class TimeoutNow(NamedTuple):
     last: Position
 
 
+class Removed(NamedTuple):
+    """You are no member: up to `position` all is committed, and `configuration` (an entry's body) holds.
+
+    Said to one that asks for votes (pitfall 3.10). Promises nothing, carries no term.
+    """
+
+    position: Position
+    configuration: bytes
+
+
 class Standing(NamedTuple):
     """How fit its sender is to lead (design §4.2); the defaults are what is assumed of who said nothing.
 
@@ -204,4 +225,5 @@ class Standing(NamedTuple):
     preempt: bool = False
 
 
-Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, TimeoutNow, Standing]
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, TimeoutNow, Standing,
+                Removed]

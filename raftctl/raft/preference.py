@@ -71,18 +71,19 @@ def repeat(state: State, now: Instant) -> None:
 
 
 def consider(state: State, now: Instant) -> None:
-    """As leader: begin a transfer to who should rather lead, if there is one. With each heartbeat and news."""
+    """As leader: begin a transfer to who should rather lead. With each heartbeat, and at news."""
     if state.handover or state.stopping or state.commit_index < state.term_start:
         return
-    if not now.reached(state.next_move):
+    standings = state.standings
+    if standings.next_move and not now.reached(standings.next_move):
         return
-    reason = why_reluctant(state.standings.own)
+    reason = why_reluctant(standings.own)
     successor = transfer.best_successor(state, now) if reason else _preempting(state, now)
     if successor is None:
         return
     pause = 1 if reason else CALM
-    state.next_move = now.plus(pause * state.timing.election_max)      # if this one comes to nothing
-    cause = reason or f"{state.name(successor)} has priority {state.standings.of(successor).priority}"
+    standings.next_move = now.plus(pause * state.timing.election_max)      # if this one comes to nothing
+    cause = reason or f"{state.name(successor)} has priority {standings.of(successor).priority}"
     transfer.begin(state, now, successor, cause)
 
 

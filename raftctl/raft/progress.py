@@ -11,7 +11,7 @@ class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
     Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
-    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing.
+    up to `IN_FLIGHT_LIMIT` bytes of entries unanswered, so that a slow peer costs the others nothing.
     """
 
     IN_FLIGHT_LIMIT = 1 << 20
@@ -38,7 +38,7 @@ class Progress:
         return not self.probe_sent if self.probing else self.in_flight_bytes < self.IN_FLIGHT_LIMIT
 
     def sent(self, last_index: int, size: int) -> None:
-        """Note an append with entries up to `last_index` of `size` body bytes."""
+        """Note an append with entries up to `last_index` of `size` bytes."""
         if self.probing:
             self.probe_sent = True
             return

@@ -10,7 +10,7 @@ from raftctl.raft.messages import Append, AppendReply, Instance
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import State
 
-# Body bytes of one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
+# Bytes of the entries in one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
 CHUNK_BYTES = 64 * 1024
 
 
@@ -47,7 +47,7 @@ def _send_append(state: State, peer: Instance, progress: Progress, *, with_entri
                     state.log.position(previous), state.commit_index, entries)
     state.send_now(peer, append)
     if with_entries and (entries or progress.probing):
-        progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
+        progress.sent(previous + len(entries), sum(entry.size for entry in entries))
 
 
 def link_up(state: State, peer: Instance, generation: int) -> None:

@@ -1,8 +1,8 @@
 """How fit each member is to lead: priority, health, stopping, preempt (design §4.2). Decides nothing.
 
 A member is taken for an ordinary, healthy one until it says otherwise, and again when a later incarnation
-shakes hands. Nothing here forbids a vote, and what is known of others only orders or delays: so a standing that
-is old or was never heard costs time, never a leader.
+shakes hands. Nothing here forbids a vote, and what is known of others only orders or delays: so a standing
+that is old or was never heard costs time, never a leader.
 """
 
 from __future__ import annotations
@@ -16,12 +16,17 @@ ORDINARY = Standing()
 
 
 class Standings:
-    """The own standing, and what the peers said of theirs. `told_at`: when all peers were told the own one."""
+    """The own standing, and what the peers said of theirs.
+
+    `told_at`: when all peers were told the own one. `next_move`: before it, a leader begins no other transfer
+    by its own wish.
+    """
 
     def __init__(self, own: Standing) -> None:
         self.own = own
         self.has_more_to_say = own != ORDINARY     # than what peers assume; from then on it is repeated
         self.told_at: Optional[Instant] = None
+        self.next_move: Optional[Instant] = None
         self._peers: Dict[Instance, Standing] = {}
 
     def change(self, **fields: object) -> bool:

@@ -24,7 +24,16 @@ from raftctl.raft.inputs import (
     Transferred,
 )
 from raftctl.raft.log import Log
-from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Release, Standing, Write
+from raftctl.raft.messages import (
+    CONFIGURATION,
+    ORIGIN,
+    Entry,
+    Instance,
+    Message,
+    Release,
+    Standing,
+    Write,
+)
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
@@ -115,7 +124,6 @@ class State:
         self.reads = Reads()
         self.uncommitted_bytes = 0                       # of entries and held proposals the store has not got
         self.handover: Optional[Handover] = None
-        self.next_move = NEVER                           # no sooner another transfer by the leader's own wish
         self.term_start = 0                              # index of the no-op of this leadership
         self.lease_end = now
         self.shows_leader = False
@@ -145,13 +153,18 @@ class State:
 
     @property
     def is_reluctant(self) -> bool:
-        """Would this node lead as caretaker only, and has it to let others campaign before it (design §4.2)?"""
+        """Would this node be a caretaker only, and are there others to campaign before it (design §4.2)?"""
         return bool(why_reluctant(self.standings.own)) and self.configuration.voters != (self.own,)
 
     @property
     def can_campaign(self) -> bool:
-        """Is this node one of those that may lead, once no vow forbids it (pitfall 9.7)?"""
-        return self.is_voter and not self.stopping
+        """Is this node one of those that may lead, once no vow forbids it (pitfalls 3.10, 9.7)?"""
+        return self.is_voter and not self.stopping and not self.is_removed
+
+    @property
+    def is_removed(self) -> bool:
+        """Did a member show that the cluster names this node no more (`removal.py`)?"""
+        return self.hard.removed != ORIGIN
 
     @property
     def campaign_due(self) -> Instant:
@@ -193,6 +206,8 @@ class State:
         self.log.append(entry)
         if entry.kind == CONFIGURATION:
             self.configuration, self.configuration_index = configurations.decode(entry.body), entry.index
+            if self.is_removed and self.configuration.find(self.own):
+                self.set_hard(removed=ORIGIN)
 
     def truncate_from(self, index: int) -> None:
         """Forget a suffix conflicting with the leader's log; nothing committed (Raft §5.3, pitfall 2.2)."""

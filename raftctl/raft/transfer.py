@@ -124,7 +124,7 @@ def _release(state: State, now: Instant, cause: str, successor: Optional[Instanc
 
 
 def wait_for_outgoing_work(state: State) -> None:
-    """This node stops: give up a transfer that is under way, `resign` will name whoever is the best by then."""
+    """This node stops: give up a transfer that is under way; `resign` names whoever is the best by then."""
     if state.handover:
         reason = f"stops before {state.name(state.handover.successor)} caught up"
         _abort(state, state.handover, "stopping", reason)
@@ -162,6 +162,8 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
         return unfit
     if not state.is_voter:
         return "is no voter"
+    if not state.can_campaign:
+        return "must not campaign"
     if not state.log.holds(message.last):
         return f"holds no {message.last}"
     if not now.reached(vow.end) and not release.ends(vow, token):

@@ -52,6 +52,7 @@ class Process(Ports):
         self.crash_at_effect = 0
         self.pending: Any = None       # the write that is at the disk
         self._led_term = 0
+        self.is_healthy = True         # as the core was told last
         self._open()
 
     def _open(self) -> None:
@@ -69,7 +70,8 @@ class Process(Ports):
         self.witness = Witness(recovered.memory)
         self.world.checkers.recovered(self, recovered.hard_state, recovered.entries)
         core = Core(self.instance, self.incarnation, self.timing,
-                    Restored(recovered.hard_state, recovered.entries), self.now, draws.child("core").fraction)
+                    Restored(recovered.hard_state, recovered.entries), self.now, draws.child("core").fraction,
+                    host.standing)
         founding = None
         if not recovered.entries and not identity.cluster_id:
             founding = Founding(self.address, self.instance, host.listed, host.join,
@@ -236,6 +238,10 @@ class Process(Ports):
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)
 
+    def _health(self, ok: bool) -> None:
+        self.turn.health(self.now, ok)
+        self.is_healthy = ok
+
     def _resign(self) -> None:
         self.turn.resign(self.now)
         self.world.after(0, self.host.stopped, self)
@@ -253,6 +259,6 @@ _STEPS = {
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
     "stop": lambda process: process.turn.stop(process.now),
-    "resign": Process._resign,
+    "resign": Process._resign, "health": Process._health,
     "change": lambda process, step: process.turn.core.step(process.now, step),
 }
