@@ -47,6 +47,7 @@ from raftctl.node.status import Status
 from raftctl.raft.configuration import Malformed, decode
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Restored, Timing
+from raftctl.raft.messages import Standing
 from raftctl.raft.messages import ORIGIN
 from raftctl.store.machine import Store
 
@@ -149,7 +150,8 @@ class Daemon:
         identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
                                              listed)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
-        core = Core(own.instance, own.incarnation, timing, restored, clock.now(), _draw)
+        core = Core(own.instance, own.incarnation, timing, restored, clock.now(), _draw,
+                    Standing(node.priority, preempt=node.preempt))
         founding = None
         if not restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), _draw_id)

@@ -157,11 +157,11 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
     token, vow = message.token, state.vow
     if token.term != state.term:
         return f"is in term {state.term}"
+    if not state.is_voter:
+        return "is no voter"
     unfit = why_unfit(state.standings.own)
     if unfit:
         return unfit
-    if not state.is_voter:
-        return "is no voter"
     if not state.can_campaign:
         return "must not campaign"
     if not state.log.holds(message.last):

@@ -17,6 +17,7 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Standing,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -29,7 +30,7 @@ MESSAGES = [
     Append(7, 3, 500_000_000, 4, Position(7, 11), 10, (Entry(7, 12, NOOP, b""), Entry(7, 13, COMMAND, b"x"))),
     Append(7, 3, 500_000_000, 4, ORIGIN, 0, ()), AppendReply(7, 2, 4, True, 13, ORIGIN),
     AppendReply(7, 2, 4, False, 0, Position(6, 9)), Release("i1", 3, 7), TOKEN,
-    TimeoutNow(TOKEN, Position(7, 13)),
+    TimeoutNow(TOKEN, Position(7, 13)), Standing(), Standing(0, False, True, True), Standing(255),
 ]
 NAMES = [f"{type(message).__name__}-{number}" for number, message in enumerate(MESSAGES)]
 
