@@ -34,6 +34,7 @@ _SIZE = struct.Struct("!I")
 _APPEND = struct.Struct("!QQQQQQQI")
 _HARD_STATE = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
+ENTRY_HEAD_SIZE = _ENTRY.size
 
 PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE = range(1, 8)
 

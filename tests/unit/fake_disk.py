@@ -93,6 +93,8 @@ class FakeDisk(Files):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             self._step()
             self.names_now[path] = _File()
+        elif flags & os.O_EXCL:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         descriptor = max(self._open, default=2) + 1
         self._open[descriptor] = self.names_now[path]
         return descriptor
@@ -158,6 +160,10 @@ class FakeDisk(Files):
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         inside = [name for name in self.names_now if name != "/" and os.path.dirname(name) == path]
         return sorted(map(os.path.basename, inside))
+
+    def rename(self, path, target):
+        self._step()
+        self.names_now[target] = self.names_now.pop(path)
 
     def unlink(self, path):
         if path not in self.names_now:
