@@ -272,8 +272,8 @@ class Journal:
         return os.path.join(self._log_path, segment_name(number))
 
     def _missing(self) -> DiskFault:
-        return DiskFault(f"{self._segment_path(1)}: the log is missing, but the directory belongs to a cluster; "
-                         f"put it back, or {recovery.MEND}")
+        return DiskFault(f"{self._segment_path(1)}: the log is missing, but the directory belongs to a "
+                         f"cluster; put it back, or {recovery.MEND}")
 
 
 def segment_name(number: int) -> str:

@@ -1,8 +1,8 @@
-"""What a start makes of the segments' bytes: the state, a torn tail to cut, or damage to refuse (design §4.3).
+"""What a start makes of the segments: the state, a torn tail to cut, or damage to refuse (design §4.3).
 
 Pure. Cut is only a last batch, in the last segment that was begun, that runs past the end of the file or
-lacks a whole sector: it was never acknowledged, as its sync never returned. All else is damage: what is behind
-may have been acknowledged.
+lacks a whole sector: it was never acknowledged, as its sync never returned. All else is damage: what is
+behind may have been acknowledged.
 """
 
 from __future__ import annotations
