@@ -24,8 +24,8 @@ OWN, INSTALLED, DAMAGED = ".own", ".part", ".damaged"
 class Snapshots:
     """`marks`: of the kept ones, newest first, swapped whole. `warnings`: what the start found damaged.
 
-    `write_chunk` is the disk thread's; one other thread at a time may have a snapshot begun. `hold`, `read`
-    and `release` may be called by any thread; they block as long as a read does.
+    `write_chunk` is the disk thread's; one other thread at a time may have a snapshot begun. `read` may be
+    called by any thread, and blocks as long as the disk does.
     """
 
     def __init__(self, path: str, files: Files) -> None:
@@ -35,7 +35,6 @@ class Snapshots:
         self._lock = threading.Lock()
         self._publishing = threading.Lock()
         self._open_files: Dict[SnapshotMark, int] = {}
-        self._holds: Dict[SnapshotMark, int] = {}
         self._part: Optional[Draft] = None
 
     @classmethod
@@ -140,11 +139,15 @@ class Snapshots:
 
     def _add(self, mark: SnapshotMark, descriptor: int) -> None:
         with self._lock:
+            known = sorted((*self.marks, mark), key=_by_index, reverse=True)
+            self.marks = tuple(known[:KEPT])
+            # What was displaced stays open until the next one is: a transfer may be about to read it.
+            for gone in [one for one in self._open_files if one not in known]:
+                self._files.close(self._open_files.pop(gone))
             self._open_files[mark] = descriptor
-            self.marks = tuple(sorted((*self.marks, mark), key=_by_index, reverse=True))[:KEPT]
 
     def _remove_others(self, *, also_damaged: bool) -> None:
-        """Remove all snapshots but `marks`, and close those that nobody holds."""
+        """Remove the files of all snapshots but `marks`."""
         kept = [name_of(mark) for mark in self.marks]
         with guarded(self.path, "removing older snapshots"):
             gone = [name for name in self._files.names(self.path) if name not in kept
@@ -153,39 +156,18 @@ class Snapshots:
                 self._files.unlink(os.path.join(self.path, name))
             if gone:
                 self._files.sync_directory(self.path)
-        with self._lock:
-            self._close_unused()
 
     # --- reading
 
-    def hold(self, mark: SnapshotMark) -> bool:
-        """Keep `mark` readable until `release`, whatever is kept; False where it is gone already."""
+    def read(self, mark: SnapshotMark, offset: int, size: int) -> Optional[bytes]:
+        """Return `size` bytes of the body from `offset`, fewer at its end; None where `mark` is long gone."""
         with self._lock:
             if mark not in self._open_files:
-                return False
-            self._holds[mark] = self._holds.get(mark, 0) + 1
-            return True
-
-    def read(self, mark: SnapshotMark, offset: int, size: int) -> bytes:
-        """Return `size` bytes of the body from `offset`, fewer at its end. `mark` is kept or held."""
-        with self._lock:
-            require(mark in self._open_files, "a snapshot that nobody holds", mark.position)
+                return None
             size = max(min(size, mark.size - offset), 0)
             with guarded(os.path.join(self.path, name_of(mark)), "reading"):
                 begin = snapshot_file.body_offset(mark) + offset
                 return read_range(self._files, self._open_files[mark], begin, size)
-
-    def release(self, mark: SnapshotMark) -> None:
-        """End one `hold`."""
-        with self._lock:
-            self._holds[mark] -= 1
-            self._close_unused()
-
-    def _close_unused(self) -> None:
-        for mark in list(self._open_files):
-            if mark not in self.marks and not self._holds.get(mark):
-                self._files.close(self._open_files.pop(mark))
-                self._holds.pop(mark, None)
 
     def close(self) -> None:
         """Close all files. Once nobody uses them any more."""
