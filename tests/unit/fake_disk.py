@@ -40,9 +40,13 @@ class _File:
 
 
 class FakeDisk(Files):
-    """Names map to files or None (a directory). Operations that change something are counted, from 1."""
+    """Names map to files or None (a directory). Operations that change something are counted, from 1.
+
+    `is_full`: no room for another file. `full_at`: at just that one, counted from 1 by `allocations`.
+    """
 
     def __init__(self, names=("/",), *, fail_at=0, die_at=0, code=errno.EIO):
+        self.is_full, self.full_at, self.allocations = False, 0, 0
         self.names_now = dict.fromkeys(names)
         self.names_stored = dict(self.names_now)
         self.count, self.fail_at, self.die_at, self.code = 0, fail_at, die_at, code
@@ -126,6 +130,9 @@ class FakeDisk(Files):
 
     def allocate(self, descriptor, offset, size):
         self._step()
+        self.allocations += 1
+        if self.is_full or self.allocations == self.full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         file = self._open[descriptor]
         file.cached.extend(bytes(max(0, offset + size - len(file.cached))))
 
@@ -169,7 +176,7 @@ class FakeDisk(Files):
         if path not in self.names_now:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self._step()
-        del self.names_now[path]
+        del self.names_now[path]          # whoever has it open still reads it
 
     def remove_directory(self, path):
         self._step()
