@@ -49,7 +49,7 @@ class Journal:
         self._number = self._end = self._chain = self._size = 0
         self._hard, self._memory = HardState(), b""
         self._last = ORIGIN
-        self._tops: List[int] = []      # a segment's highest index that is still needed; the newest is last
+        self._tops: List[int] = []      # of each segment, see `Replay`
         self._drop_upto = 0
         self._failed = False
         self.full = ""
@@ -186,10 +186,10 @@ class Journal:
             self._memory = batch.memory
         if batch.base is not None:
             self._last = batch.base
-            self._tops[:-1] = [0] * (len(self._tops) - 1)
+            self._tops = [0] * len(self._tops)
         if batch.entries:
             self._last = batch.entries[-1].position
-            self._tops[-1] = max(self._tops[-1], self._last.index)
+            self._tops[-1] = self._last.index
 
     def _write(self, buffers: List[bytes]) -> None:
         with guarded(self.path, f"writing {sum(map(len, buffers))} bytes"):
