@@ -8,6 +8,7 @@ from raftctl.base.addresses import Address
 from raftctl.base.instants import Instant
 from raftctl.cluster.serving import Ask
 from raftctl.raft.inputs import FOLLOWER, LEADER, Decision, View
+from raftctl.raft.messages import ORIGIN
 
 
 class Identity(NamedTuple):
@@ -42,7 +43,7 @@ class Shown(NamedTuple):
         """Return the state that users see (design §3) now; LEADER ends with the lease, not with a turn."""
         view = self.view
         member = view.configuration.find(own)
-        if member is None:
+        if member is None or view.removed != ORIGIN:
             return "UNINITIALIZED"
         if not member.voter:
             return "LEARNER"

@@ -12,12 +12,14 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import PeerFault, require
 from raftctl.base.instants import Instant
+from raftctl.raft.configuration import decode
 from raftctl.raft.inputs import LEADER, Accepted, Proposed, ReadAsked, Refusal, View
-from raftctl.raft.messages import COMMAND, Entry
+from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry
 from raftctl.store.machine import Store
 
 PROPOSE = 1     # body: a store command
 READ = 2        # body: a key, or empty where only the leadership is to be confirmed
+CHANGE = 3      # body: as `cluster/removing.py` encodes it
 LIMIT = 4096    # asks under way; beyond it clients are told "busy" before anything is proposed
 
 _FORWARD = struct.Struct("!QB")
@@ -34,7 +36,10 @@ class Ask(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`code` None: done. `value` None: the key is absent, or nothing was read."""
+    """`code` None: done. `value` None: the key is absent, or nothing was read.
+
+    Of a CHANGE: the addresses of the members, one a line; where it was refused, why.
+    """
 
     code: Optional[str]
     revision: int
@@ -45,13 +50,27 @@ _NO_LEADER = Answer("no_leader", 0, None)
 _UNKNOWN = Answer("unknown_outcome", 0, None)
 
 
+class Changes:
+    """Who decides on a CHANGE (`cluster/removing.py`)."""
+
+    def ask(self, ask: Ask) -> None:
+        raise NotImplementedError
+
+    def withdraw(self, token: int) -> bool:
+        raise NotImplementedError
+
+
 class Serving:
     """All asks under way on one node. Node thread only."""
 
     def __init__(self, store: Store, step: Callable[[Instant, object], None],
-                 forward: Callable[[str, bytes], bool]) -> None:
-        """`step` feeds the core; `forward` sends a FORWARD body to an address: is it on its way?"""
-        self._store, self._step, self._forward = store, step, forward
+                 forward: Callable[[str, bytes], bool], changes: Changes) -> None:
+        """`step` feeds the core; `forward` sends a FORWARD body to an address: is it on its way?
+
+        `changes` is asked for a CHANGE on the leader, which ends in `accepted`, `refused` or `ended`.
+        """
+        self._store, self._step, self._forward, self._changes = store, step, forward, changes
+        self._callers: Dict[int, str] = {}                 # token of a CHANGE → who forwarded it
         self._open: Dict[int, Ask] = {}
         self._waiting: Dict[int, Ask] = {}                 # no leader is known, or no link to it
         self._at_index: Dict[int, Tuple[int, int]] = {}    # log index → (term, token) of own proposals
@@ -80,7 +99,7 @@ class Serving:
         if len(body) < _FORWARD.size:
             raise PeerFault(f"{address}: forwarded request of {len(body)} bytes")
         token, kind = _FORWARD.unpack_from(body)
-        if kind not in (PROPOSE, READ):
+        if kind not in (PROPOSE, READ, CHANGE):
             raise PeerFault(f"{address}: forwarded request of unknown kind {kind}")
         ask = Ask(self._next_foreign, kind, body[_FORWARD.size:], (address, token))
         self._next_foreign -= 1
@@ -91,8 +110,7 @@ class Serving:
 
     def _route(self, now: Instant, ask: Ask) -> None:
         if self._leads:
-            proposes = ask.kind == PROPOSE
-            self._step(now, Proposed(ask.token, COMMAND, ask.body) if proposes else ReadAsked(ask.token))
+            self._lead(now, ask)
             return
         address = self._leader_address
         if (ask.origin is None and address
@@ -103,12 +121,28 @@ class Serving:
         else:
             self._answer(ask.token, _NO_LEADER)
 
+    def _lead(self, now: Instant, ask: Ask) -> None:
+        if ask.kind == PROPOSE:
+            self._step(now, Proposed(ask.token, COMMAND, ask.body))
+        elif ask.kind == READ:
+            self._step(now, ReadAsked(ask.token))
+        else:
+            if ask.origin:
+                self._callers[ask.token] = ask.origin[0]
+            self._changes.ask(ask)
+
+    @property
+    def callers(self) -> Tuple[str, ...]:
+        """Who waits for the answer to a CHANGE: to be reached also when it is no member any more."""
+        return tuple(self._callers.values())
+
     def expire(self, token: int) -> None:
         """The client waits no longer: tell it what is known."""
         ask = self._open.get(token)
         if ask is None:
             return
-        unknown = ask.kind == PROPOSE and token not in self._waiting
+        untouched = token in self._waiting or self._changes.withdraw(token)
+        unknown = ask.kind != READ and not untouched
         self._answer(token, _UNKNOWN if unknown else _NO_LEADER)
 
     # --- what the core and the leader answer
@@ -132,11 +166,18 @@ class Serving:
         term, token = self._at_index.pop(entry.index, (0, 0))
         if not token:
             return
-        if term != entry.term or result is None:
+        if term == entry.term and entry.kind == CONFIGURATION:
+            members = "\n".join(member.address for member in decode(entry.body).members)
+            self._answer(token, Answer(None, entry.index, members.encode("ascii")))
+        elif term != entry.term or result is None:
             # Overwritten by a later leader: it never happened.
             self._answer(token, Answer("no_leader", 0, None))
         else:
             self._answer(token, Answer(result.code, result.revision, None))
+
+    def ended(self, token: int, answer: Answer) -> None:
+        """A CHANGE ends without an entry."""
+        self._answer(token, answer)
 
     def confirmed(self, token: int, index: int) -> None:
         """The read may be answered from the store, which has applied up to `index` (dissertation §6.4)."""
@@ -197,6 +238,7 @@ class Serving:
         ask = self._open.pop(token, None)
         self._waiting.pop(token, None)
         self._forwarded.pop(token, None)
+        self._callers.pop(token, None)
         if ask is not None:
             self._answers.append((ask, answer))
 

@@ -15,11 +15,14 @@ from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
 from raftctl.cluster.asking import encode_reply as encode_join_reply
 from raftctl.cluster.asking import read_join, read_reply
+from raftctl.cluster.dialling import Dialling
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
+from raftctl.cluster.removing import Removing
+from raftctl.cluster.rows import rows
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.raft import configuration as configurations
 from raftctl.raft import inputs
@@ -27,7 +30,7 @@ from raftctl.raft.configuration import Malformed
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message, encode_message
 from raftctl.raft.inputs import LEADER, Decision, Timing, View
-from raftctl.raft.messages import Release
+from raftctl.raft.messages import ORIGIN, Release
 from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
@@ -41,17 +44,18 @@ class Turn:
                  founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None) -> None:
         """`founding` is None where the directory belongs to a cluster already. By `memory` links judge."""
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
-        self.serving = Serving(store, core.step, self._forward)  # type: ignore[arg-type]
+        self._removing = Removing(identity.instance)
+        self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
         self._store = store
         self._memory = memory or Memory()
         self._acknowledged: Tuple[Tuple[str, int], ...] = ()
         self._founding: Any = founding
         self._adopting = False
-        self._introduced: Optional[str] = None
         self._reached: Dict[str, Reached] = {}
-        self._dialled_for: Tuple[Any, ...] = ()
-        self._dialled: Tuple[str, ...] = ()
+        self._configuration = configurations.NOBODY
+        self._named: Dict[str, None] = {}      # instances that a configuration named since the start
+        self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
         self._stopping = False
@@ -133,7 +137,7 @@ class Turn:
             if due is not None and now.boot >= due:
                 self._founding.alarm(now.boot)
             self._carry_out_founding(now)
-        self._admit(now)
+        self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
         self._remember_acks()
@@ -155,7 +159,7 @@ class Turn:
         leader = self._leader_address(ready.view)
         self.serving.leader_is(now, ready.view, leader)
         self._answer()
-        self._follow_configuration(ready.view)
+        self._follow_configuration(now, ready.view)
         self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
         return self._next(now)
@@ -199,6 +203,8 @@ class Turn:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
+        if view.removed != ORIGIN:
+            waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
         return Shown(view, self._applied, self.cluster_id, leader, waiting, refusal, self._stopping,
                      self.core.durable, self._is_fresh, self._reason, self._offered)
@@ -214,12 +220,14 @@ class Turn:
         if hello.role == handshake.GUARDIAN and not releases_own:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.configuration
-        # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
+        # A founder's connection may be older than the cluster: then its instance is, or was, named.
         if not self.cluster_id or (hello.cluster_id != self.cluster_id
-                                   and not configuration.find(hello.instance)):
+                                   and hello.instance not in self._named):
             return
         if not configuration.members:
-            self._introduced = hello.address     # a learner's first leader: our answers need a way back
+            self._dialling.introduce(hello.address)
+        elif not configuration.find(hello.instance):
+            self._dialling.called(now, hello.address)
         self._memory.heard(hello.instance, message)
         self.core.step(now, inputs.Received(hello.instance, hello.generation, message))
 
@@ -301,10 +309,20 @@ class Turn:
             elif isinstance(effect, Campaign):
                 self.core.step(now, inputs.Campaign())
 
-    def _admit(self, now: Instant) -> None:
+    def _change_members(self, now: Instant) -> None:
         if self.core.role != LEADER:
             self.joining.forget()
+            for token in self._removing.forget():
+                self.serving.refused(inputs.Refusal(token, "no_leader"))
             return
+        self._admit(now)
+        for token, answer in self._removing.refused(self.core, self._reached):
+            self.serving.ended(token, answer)
+        change = self._removing.next_change(self.core)
+        if change:
+            self.core.step(now, change)
+
+    def _admit(self, now: Instant) -> None:
         wanted = self.joining.next_change(now, self.core, self._reached)
         for address, reply in self.joining.take_replies(now, self.core, self._reached):
             self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
@@ -323,21 +341,14 @@ class Turn:
             for address, found in self._reached.items():
                 self._founding.link_up(0, address, _facts(found.hello))
 
-    def _follow_configuration(self, view: View) -> None:
-        """Dial members, whom founding or joining needs, and the file's list until a configuration exists."""
+    def _follow_configuration(self, now: Instant, view: View) -> None:
         self._become_holder()
+        if view.configuration is not self._configuration:
+            self._configuration = view.configuration
+            self._named.update((member.instance, None) for member in view.configuration.members)
         founding = self._founding.targets if self._founding else ()
-        dialled_for = (view.configuration, self._introduced, founding, self.joining.targets)
-        if dialled_for == self._dialled_for:
-            return
-        self._dialled_for = dialled_for
-        members = tuple(member.address for member in view.configuration.members)
-        introduced = (self._introduced,) if self._introduced else ()
-        wanted = (members or self.identity.listed + introduced) + founding + self.joining.targets
-        targets = tuple(sorted(dict.fromkeys(address for address in wanted
-                                             if address != self.identity.address)))
-        if targets != self._dialled:
-            self._dialled = targets
+        targets = self._dialling.changed(now, view, founding + self.joining.targets + self.serving.callers)
+        if targets is not None:
             self.ports.dial(tuple(self._address(address) for address in targets))
 
     @property
@@ -363,23 +374,8 @@ class Turn:
         return self._store.count
 
     def members(self, now: Instant) -> List[Dict[str, Any]]:
-        """Return a row a member: address, instance, role, isLeader, connected, lastContactMs, matchIndex."""
-        view = self.core.view()
-        rows = []
-        for member in view.configuration.members:
-            progress = self.core.progress.get(member.instance)
-            found = self._reached.get(member.address)
-            last = progress.last_ack if progress else None
-            rows.append({
-                "address": member.address, "instance": member.instance,
-                "role": "voter" if member.voter else "learner", "isLeader": member.instance == view.leader,
-                "connected": member.instance == self.identity.instance
-                or bool(found and found.hello.instance == member.instance),
-                "lastContactMs": now.since(last) // 1_000_000 if last else None,
-                "matchIndex": self.core.durable[1].index if member.instance == self.identity.instance
-                else progress.match_index if progress else None,
-            })
-        return rows
+        """Return a row a member, as `rows` describes it."""
+        return rows(now, self.identity.instance, self.core, self._reached)
 
 
 _FRAMES = {

@@ -48,6 +48,7 @@ from raftctl.node.status import Status
 from raftctl.raft.configuration import Malformed, decode
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Restored, Timing
+from raftctl.raft.messages import ORIGIN
 from raftctl.store.machine import Store
 
 _log = logging.getLogger(__name__)
@@ -365,12 +366,13 @@ class Daemon:
     def _give_up_cluster(self, address: str, discard_data: bool) -> None:
         """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""
         target = _parse_target(address, self._identity.address)
-        members = self._status.shown.view.configuration.members
-        if len(members) > 1:
+        view = self._status.shown.view
+        members, is_removed = view.configuration.members, view.removed != ORIGIN
+        if len(members) > 1 and not is_removed:
             raise CommandError("refused", f"this node is in a cluster of {len(members)} members already",
                                hint="a node of another cluster comes without data: stop it, move its data "
                                     'directory away, and start it with "join" in its file')
-        if self._identity.listed:
+        if self._identity.listed and not is_removed:
             raise CommandError("refused", 'this node has a "clusterNodes" list, it joins those by itself; '
                                           "take the list out of its file first")
         if self._status.count_keys() and not discard_data:

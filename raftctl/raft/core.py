@@ -7,7 +7,7 @@ from typing import Callable, Dict, Optional, Tuple
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import configuration as configurations
-from raftctl.raft import election, following, leadership, lease, membership, release, replication
+from raftctl.raft import election, following, leadership, lease, membership, release, removal, replication
 from raftctl.raft.inputs import (
     FOLLOWER,
     LEADER,
@@ -40,6 +40,7 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Removed,
     Vote,
     VoteReply,
 )
@@ -87,7 +88,7 @@ class Core:
         state = self._state
         lease_end = state.lease_end if state.shows_leader else NEVER
         return View(state.role, state.term, state.leader, lease_end, state.commit_index, state.log.last_index,
-                    state.configuration)
+                    state.configuration, state.hard.removed)
 
     @property
     def role(self) -> str:
@@ -240,5 +241,5 @@ _STEPS = {
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
-    AppendReply: replication.receive_append_reply,
+    AppendReply: replication.receive_append_reply, Removed: removal.receive_removed,
 }

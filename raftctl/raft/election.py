@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Tuple
 
 from raftctl.base.instants import Instant
-from raftctl.raft import leadership
+from raftctl.raft import leadership, removal
 from raftctl.raft.configuration import is_quorum
 from raftctl.raft.inputs import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE
 from raftctl.raft.messages import Instance, PreVote, PreVoteReply, Vote, VoteReply
@@ -76,6 +76,7 @@ def link_up(state: State, peer: Instance) -> None:
 
 def receive_pre_vote(state: State, now: Instant, peer: Instance, message: PreVote) -> None:
     """Answer whether this node would vote for `peer`; grants mirror the request's term (pitfall 1.5)."""
+    removal.tell(state, peer)
     kind, reason = _judge(state, now, message)
     granted = kind == _AS_NEW
     if state.repeats.is_due(now, ("pre-vote", peer), (kind, message)):
@@ -136,6 +137,7 @@ def _begin_candidacy(state: State, now: Instant, pre_votes: int) -> None:
 
 def receive_vote(state: State, now: Instant, peer: Instance, message: Vote) -> None:
     """RequestVote (Raft §5.2, §5.4.1). Under a vow neither a vote nor a term is taken from it (P2)."""
+    removal.tell(state, peer)
     if message.term < state.term:
         state.send(peer, VoteReply(state.term, False))
         return

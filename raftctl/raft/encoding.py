@@ -10,6 +10,7 @@ import struct
 from typing import Optional, Tuple
 
 from raftctl.base.errors import require
+from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import (
     COMMAND,
@@ -25,6 +26,7 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Removed,
     Vote,
     VoteReply,
 )
@@ -32,11 +34,14 @@ from raftctl.raft.messages import (
 _ENTRY = struct.Struct("!BQQ")
 _SIZE = struct.Struct("!I")
 _APPEND = struct.Struct("!QQQQQQQI")
-_HARD_STATE = struct.Struct("!QQ")
+_HARD_STATE = struct.Struct("!QQQQ")
+_PROOF = struct.Struct("!QQ")
+_POSITION = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
 ENTRY_HEAD_SIZE = _ENTRY.size
 
 PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE = range(1, 8)
+REMOVED = 12
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -56,18 +61,19 @@ def decode_entry(data: bytes) -> Entry:
 
 
 def encode_hard_state(state: HardState) -> bytes:
-    return _HARD_STATE.pack(state.term, state.promise) + _encode_instance(state.vote or "")
+    head = _HARD_STATE.pack(state.term, state.promise, *state.removed)
+    return head + _encode_instance(state.vote or "")
 
 
 def decode_hard_state(data: bytes) -> HardState:
     try:
-        term, promise = _HARD_STATE.unpack_from(data)
+        term, promise, *removed = _HARD_STATE.unpack_from(data)
     except struct.error as error:
         raise Malformed(f"hard state of {len(data)} bytes") from error
     vote, end = _decode_instance(data, _HARD_STATE.size)
     if end != len(data):
         raise Malformed(f"hard state with {len(data) - end} bytes too many")
-    return HardState(term, vote or None, promise)
+    return HardState(term, vote or None, promise, Position(*removed))
 
 
 def _encode_instance(instance: Instance) -> bytes:
@@ -103,8 +109,10 @@ def encode_message(message: Message) -> bytes:
     if isinstance(message, Append):
         return _encode_append(message)
     if isinstance(message, Release):
-        proven = _HARD_STATE.pack(message.incarnation, message.term)
+        proven = _PROOF.pack(message.incarnation, message.term)
         return bytes([RELEASE]) + _encode_instance(message.instance) + proven
+    if isinstance(message, Removed):
+        return bytes([REMOVED]) + _POSITION.pack(*message.position) + message.configuration
     kind = _KIND[type(message)]
     flat: list = []
     for field in message:
@@ -128,6 +136,8 @@ def decode_message(data: bytes) -> Message:
         return _decode_append(data)
     if kind == RELEASE:
         return _decode_release(data)
+    if kind == REMOVED:
+        return _decode_removed(data)
     if kind not in _FIXED:
         raise Malformed(f"message of unknown kind {kind}")
     message, layout = _FIXED[kind]
@@ -171,6 +181,14 @@ def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:
 
 def _decode_release(data: bytes) -> Release:
     instance, offset = _decode_instance(data, 1)
-    if len(data) != offset + _HARD_STATE.size:
+    if len(data) != offset + _PROOF.size:
         raise Malformed(f"Release of {len(data)} bytes")
-    return Release(instance, *_HARD_STATE.unpack_from(data, offset))
+    return Release(instance, *_PROOF.unpack_from(data, offset))
+
+
+def _decode_removed(data: bytes) -> Removed:
+    if len(data) < 1 + _POSITION.size:
+        raise Malformed(f"Removed of {len(data)} bytes")
+    body = data[1 + _POSITION.size:]
+    configurations.decode(body)
+    return Removed(Position(*_POSITION.unpack_from(data, 1)), body)

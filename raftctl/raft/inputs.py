@@ -9,7 +9,7 @@ from typing import NamedTuple, Optional, Tuple, Union
 
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Configuration
-from raftctl.raft.messages import Entry, HardState, Instance, Message, Write
+from raftctl.raft.messages import ORIGIN, Entry, HardState, Instance, Message, Position, Write
 
 FOLLOWER = "follower"
 PRE_CANDIDATE = "pre-candidate"
@@ -133,7 +133,10 @@ class Accepted(NamedTuple):
 
 
 class View(NamedTuple):
-    """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it."""
+    """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it.
+
+    `removed`: as in `HardState`.
+    """
 
     role: str
     term: int
@@ -142,6 +145,7 @@ class View(NamedTuple):
     commit_index: int
     last_index: int
     configuration: Configuration
+    removed: Position = ORIGIN
 
 
 class Ready(NamedTuple):

@@ -45,12 +45,14 @@ class HardState(NamedTuple):
     """What must be on disk before anything depending on it leaves (Raft §5.1, Figure 2 "persistent state").
 
     `vote` is the instance voted for in `term`, or None. `promise` is the longest vow in ns that this
-    directory may still have open (P2, start vow); 0 says that there is none.
+    directory may still have open (P2, start vow); 0 says that there is none. `removed` is the committed
+    position at which the cluster no longer named this node (pitfall 3.10); `ORIGIN` where it does.
     """
 
     term: int = 0
     vote: Optional[Instance] = None
     promise: int = 0
+    removed: Position = ORIGIN
 
 
 class SnapshotMark(NamedTuple):
@@ -171,4 +173,14 @@ class Release(NamedTuple):
     term: int
 
 
-Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release]
+class Removed(NamedTuple):
+    """You are no member: up to `position` all is committed, and `configuration` (an entry's body) holds.
+
+    Said to one that asks for votes (pitfall 3.10). Promises nothing, carries no term.
+    """
+
+    position: Position
+    configuration: bytes
+
+
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, Removed]

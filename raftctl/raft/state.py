@@ -14,7 +14,7 @@ from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import NOBODY, Configuration
 from raftctl.raft.inputs import FOLLOWER, LEADER, Accepted, Decision, Refusal, Restored, Timing
 from raftctl.raft.log import Log
-from raftctl.raft.messages import CONFIGURATION, Entry, Instance, Message, Write
+from raftctl.raft.messages import CONFIGURATION, ORIGIN, Entry, Instance, Message, Write
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
@@ -114,8 +114,13 @@ class State:
 
     @property
     def can_campaign(self) -> bool:
-        """Is this node one of those that may lead, once no vow forbids it (pitfall 9.7)?"""
-        return self.is_voter and not self.stopping
+        """Is this node one of those that may lead, once no vow forbids it (pitfalls 3.10, 9.7)?"""
+        return self.is_voter and not self.stopping and not self.is_removed
+
+    @property
+    def is_removed(self) -> bool:
+        """Did a member show that the cluster names this node no more (`removal.py`)?"""
+        return self.hard.removed != ORIGIN
 
     @property
     def campaign_due(self) -> Instant:
@@ -154,6 +159,8 @@ class State:
         self.log.append(entry)
         if entry.kind == CONFIGURATION:
             self.configuration, self.configuration_index = configurations.decode(entry.body), entry.index
+            if self.is_removed and self.configuration.find(self.own):
+                self.set_hard(removed=ORIGIN)
 
     def truncate_from(self, index: int) -> None:
         """Forget a suffix conflicting with the leader's log; nothing committed (Raft §5.3, pitfall 2.2)."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from raftctl.base.errors import require
 from raftctl.raft import messages
-from raftctl.raft.configuration import Configuration, Member
+from raftctl.raft.configuration import Configuration, Member, encode
 from raftctl.raft.inputs import ChangeAsked, Proposed, ReadAsked, Received, Resigned, Stopping, Timing
 from raftctl.raft.messages import COMMAND, HardState, Position, Release
 from scenario.clock import PPM
@@ -17,7 +18,7 @@ from scenario.trace import MS
 from scenario.world import Setting, World
 
 MESSAGES = {name: getattr(messages, name) for name in
-            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Release")}
+            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Release", "Removed")}
 # Fields of messages that are spans; scripts write them in ms.
 SPANS = ("vow_left", "election_min")
 Words = Sequence[str]
@@ -293,7 +294,11 @@ def say(world: World, words: Words) -> None:
     (source, target), = ways(words[:3])
     fields = dict(word.split("=", 1) for word in words[4:])
     generation = int(fields.pop("connection", "1"))
-    values = {key: _field(key, word) for key, word in fields.items()}
+    values = {key: _field(key, word) for key, word in fields.items() if key != "without"}
+    if "without" in fields:
+        view = running(world, target).view
+        require(view is not None, "a node without a view", target)
+        values["configuration"] = encode(view.configuration.replaced(without=fields["without"]))
     message = MESSAGES[words[3]](**({"entries": ()} if words[3] == "Append" else {}), **values)
     running(world, target).give(Received(source, generation, message))
 
@@ -327,7 +332,9 @@ def _log(node: Node) -> str:
 def _disk(node: Node) -> str:
     hard = node.disk.hard_state
     last = node.disk.entries[-1].position if node.disk.entries else Position(0, 0)
-    return f"disk term {hard.term}, vote {hard.vote or 'none'}, promise {hard.promise // MS} ms, log {last}"
+    removed = f", removed at {hard.removed}" if hard.removed != Position(0, 0) else ""
+    return (f"disk term {hard.term}, vote {hard.vote or 'none'}, promise {hard.promise // MS} ms, log {last}"
+            + removed)
 
 
 def _members(node: Node) -> str:
