@@ -214,8 +214,8 @@ class Journal:
 
     # --- between writes
 
-    def tidy(self) -> None:
-        """Remove segments that nobody needs, reserve the next one, or say in `full` why that can't be.
+    def tidy(self, *, may_grow: bool = True) -> None:
+        """Remove segments that nobody needs; reserve the next one (`may_grow`), or say in `full` why not.
 
         For the time after a write was answered. Costs nothing where there is nothing to do, else some syncs.
         """
@@ -229,7 +229,7 @@ class Journal:
                 # One by one: a gap in the numbers would look like a loss.
                 self._files.sync_directory(self._log_path)
             self._tops.pop(0)
-        if self._next is None:
+        if self._next is None and may_grow:
             try:
                 self._make_next()
                 self.full = ""

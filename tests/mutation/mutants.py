@@ -94,7 +94,7 @@ MUTANTS = (
     Mutant("cache_believed_at_the_start", "disk/journal.py",
            "                files.forget_cached(descriptor)\n", "", ("unit disk_story",)),
     Mutant("full_disk_met_when_a_segment_is_needed", "disk/journal.py",
-           "        if self._next is None:\n            try:", "        if False:\n            try:",
+           "        if self._next is None and may_grow:", "        if False:",
            ("unit segments",)),
     # --- P1
     Mutant("commit_by_count_of_earlier_terms", "raft/replication.py",
