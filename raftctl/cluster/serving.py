@@ -1,4 +1,4 @@
-"""Requests for the store: the leader proposes and reads, other nodes forward; each ends with one `Answer`.
+"""Requests of clients: the leader carries them out, others forward them; each ends with one `Answer`.
 
 Pure: asks come with a token that the caller drew; answers leave through `take_answers`. A proposal that was
 handed on and not answered has an unknown outcome; everything else that ends without an answer changed
@@ -13,13 +13,23 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 from raftctl.base.errors import PeerFault, require
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import decode
-from raftctl.raft.inputs import LEADER, Accepted, Proposed, ReadAsked, Refusal, View
+from raftctl.raft.inputs import (
+    LEADER,
+    Accepted,
+    Proposed,
+    ReadAsked,
+    Refusal,
+    Transfer,
+    Transferred,
+    View,
+)
 from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry
 from raftctl.store.machine import Store
 
 PROPOSE = 1     # body: a store command
 READ = 2        # body: a key, or empty where only the leadership is to be confirmed
-CHANGE = 3      # body: as `cluster/removing.py` encodes it
+TRANSFER = 3    # body: the instance to lead next, or empty for the best; waits for no leader
+CHANGE = 4      # body: as `cluster/removing.py` encodes it
 LIMIT = 4096    # asks under way; beyond it clients are told "busy" before anything is proposed
 
 _FORWARD = struct.Struct("!QB")
@@ -38,7 +48,8 @@ class Ask(NamedTuple):
 class Answer(NamedTuple):
     """`code` None: done. `value` None: the key is absent, or nothing was read.
 
-    Of a CHANGE: the addresses of the members, one a line; where it was refused, why.
+    `value` of a transfer: the instance that was told to lead, of a CHANGE: the addresses of the members, one
+    a line; of both where refused: why nothing was changed.
     """
 
     code: Optional[str]
@@ -99,7 +110,7 @@ class Serving:
         if len(body) < _FORWARD.size:
             raise PeerFault(f"{address}: forwarded request of {len(body)} bytes")
         token, kind = _FORWARD.unpack_from(body)
-        if kind not in (PROPOSE, READ, CHANGE):
+        if kind not in (PROPOSE, READ, TRANSFER, CHANGE):
             raise PeerFault(f"{address}: forwarded request of unknown kind {kind}")
         ask = Ask(self._next_foreign, kind, body[_FORWARD.size:], (address, token))
         self._next_foreign -= 1
@@ -116,20 +127,18 @@ class Serving:
         if (ask.origin is None and address
                 and self._forward(address, _FORWARD.pack(ask.token, ask.kind) + ask.body)):
             self._forwarded[ask.token] = address
-        elif ask.origin is None:
+        elif _may_wait(ask):
             self._waiting[ask.token] = ask
         else:
             self._answer(ask.token, _NO_LEADER)
 
     def _lead(self, now: Instant, ask: Ask) -> None:
-        if ask.kind == PROPOSE:
-            self._step(now, Proposed(ask.token, COMMAND, ask.body))
-        elif ask.kind == READ:
-            self._step(now, ReadAsked(ask.token))
-        else:
-            if ask.origin:
-                self._callers[ask.token] = ask.origin[0]
-            self._changes.ask(ask)
+        if ask.kind != CHANGE:
+            self._step(now, _INPUTS[ask.kind](ask))
+            return
+        if ask.origin:
+            self._callers[ask.token] = ask.origin[0]
+        self._changes.ask(ask)
 
     @property
     def callers(self) -> Tuple[str, ...]:
@@ -155,10 +164,13 @@ class Serving:
         ask = self._open.get(refusal.request)
         if ask is None:
             return
-        if refusal.code == "no_leader" and ask.origin is None:
+        if refusal.code == "no_leader" and _may_wait(ask):
             self._waiting[ask.token] = ask
         else:
-            self._answer(ask.token, Answer(refusal.code, 0, None))
+            self._answer(ask.token, Answer(refusal.code, 0, refusal.reason.encode() or None))
+
+    def transferred(self, done: Transferred) -> None:
+        self._answer(done.request, Answer(None, 0, done.successor.encode()))
 
     def applied(self, entry: Entry) -> None:
         """Apply one committed entry, and answer who proposed it, or what it replaced."""
@@ -197,7 +209,7 @@ class Serving:
         ask = self._open.get(token)
         if ask is None or self._forwarded.pop(token, None) is None:
             return
-        if answer.code == "no_leader":
+        if answer.code == "no_leader" and _may_wait(ask):
             self._waiting[token] = ask
         else:
             self._answer(token, answer)
@@ -210,7 +222,8 @@ class Serving:
         if (leads, address) == (self._leads, self._leader_address):
             return
         self._leads, self._leader_address = leads, address
-        self._give_up(lambda leader: leader != address)
+        # The leader that answers a transfer leads no more: its answer may come behind that news.
+        self._give_up(lambda leader, ask: leader != address and ask.kind != TRANSFER)
         self.retry(now)
 
     def retry(self, now: Instant) -> None:
@@ -221,14 +234,14 @@ class Serving:
 
     def link_down(self, address: str) -> None:
         """Words to `address` may be lost: reads are asked again, proposals have an unknown outcome."""
-        self._give_up(lambda leader: leader == address)
+        self._give_up(lambda leader, ask: leader == address)
 
-    def _give_up(self, is_lost: Callable[[str], bool]) -> None:
+    def _give_up(self, is_lost: Callable[[str, Ask], bool]) -> None:
         for token, leader in list(self._forwarded.items()):
-            if not is_lost(leader):
+            ask = self._open[token]
+            if not is_lost(leader, ask):
                 continue
             del self._forwarded[token]
-            ask = self._open[token]
             if ask.kind == READ:
                 self._waiting[token] = ask
             else:
@@ -243,7 +256,18 @@ class Serving:
             self._answers.append((ask, answer))
 
 
-_CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused")
+def _may_wait(ask: Ask) -> bool:
+    # A transfer is meant for the leader of now: the next one must not hand over once more.
+    return ask.origin is None and ask.kind != TRANSFER
+
+
+_INPUTS: Dict[int, Callable[[Ask], object]] = {
+    PROPOSE: lambda ask: Proposed(ask.token, COMMAND, ask.body),
+    READ: lambda ask: ReadAsked(ask.token),
+    TRANSFER: lambda ask: Transfer(ask.token, ask.body.decode("ascii", "replace") or None),
+}
+_CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused",
+          "timeout")
 
 
 def encode_reply(token: int, answer: Answer) -> bytes:

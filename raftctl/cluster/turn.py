@@ -151,6 +151,8 @@ class Turn:
             self.serving.accepted(accepted)
         for refusal in ready.refused:
             self.serving.refused(refusal)
+        for done in ready.transferred:
+            self.serving.transferred(done)
         for entry in ready.committed:
             self.serving.applied(entry)
             self._applied = entry.index

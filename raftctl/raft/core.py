@@ -7,11 +7,21 @@ from typing import Callable, Dict, Optional, Tuple
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import configuration as configurations
-from raftctl.raft import election, following, leadership, lease, membership, release, removal, replication
+from raftctl.raft import (
+    election,
+    following,
+    leadership,
+    lease,
+    membership,
+    proposals,
+    release,
+    removal,
+    replication,
+    transfer,
+)
 from raftctl.raft.inputs import (
     FOLLOWER,
     LEADER,
-    Accepted,
     Alarm,
     Campaign,
     ChangeAsked,
@@ -28,6 +38,7 @@ from raftctl.raft.inputs import (
     Restored,
     Stopping,
     Timing,
+    Transfer,
     View,
 )
 from raftctl.raft.messages import (
@@ -41,14 +52,12 @@ from raftctl.raft.messages import (
     PreVoteReply,
     Release,
     Removed,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import NEVER, State
-
-# Body bytes that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
-UNCOMMITTED_LIMIT = 64 << 20
 
 
 class Core:
@@ -66,6 +75,8 @@ class Core:
     def step(self, now: Instant, given: Input) -> None:
         """Take one input. What it causes is in the next `ready`."""
         _STEPS[type(given)](self, now, given)
+        if self._state.handover:
+            transfer.go_on(self._state, now)
 
     def ready(self, now: Instant) -> Ready:
         """Return what must happen, once: a second call returns only what came since."""
@@ -78,9 +89,10 @@ class Core:
         if state.role == LEADER:
             state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
-                      tuple(state.accepted), tuple(state.refused), tuple(state.decisions),
-                      self._deadline(now), self.view())
-        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.decisions):
+                      tuple(state.accepted), tuple(state.refused), tuple(state.transferred),
+                      tuple(state.decisions), self._deadline(now), self.view())
+        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.transferred,
+                      state.decisions):
             taken.clear()
         return ready
 
@@ -132,16 +144,11 @@ class Core:
         return self._state.heard_since
 
     @property
-    def can_take(self) -> bool:
-        """May a proposal be appended now, or has this leader too much uncommitted already?"""
-        return self._state.uncommitted_bytes < UNCOMMITTED_LIMIT
-
-    @property
     def may_change(self) -> bool:
         """Is this a leader whose own term is committed and that has no configuration change pending?"""
         state = self._state
         return (state.role == LEADER and not state.stopping and state.commit_index >= state.term_start
-                and self.is_settled)
+                and self.is_settled and state.handover is None)
 
     def _deadline(self, now: Instant) -> Optional[Instant]:
         state = self._state
@@ -163,17 +170,7 @@ class Core:
         _RECEIVERS[type(message)](self._state, now, given.peer, message)
 
     def _proposed(self, now: Instant, given: Proposed) -> None:
-        state = self._state
-        if state.role != LEADER or state.resigned_term >= state.term:
-            state.refuse(given.request, "no_leader")
-            return
-        if not self.can_take:
-            state.refuse(given.request, "busy")
-            return
-        index = state.log.last_index + 1
-        state.uncommitted_bytes += len(given.body)
-        state.append(Entry(state.term, index, given.kind, given.body))
-        state.accepted.append(Accepted(given.request, state.term, index))
+        proposals.propose(self._state, given)
 
     def _change_asked(self, now: Instant, given: ChangeAsked) -> None:
         membership.ask_change(self._state, now, given.request, given.wanted)
@@ -183,6 +180,9 @@ class Core:
             self._state.refuse(given.request, "no_leader")
             return
         self._state.reads.ask(given.request)
+
+    def _transfer(self, now: Instant, given: Transfer) -> None:
+        transfer.ask(self._state, now, given.request, given.to)
 
     def _alarm(self, now: Instant, given: Alarm) -> None:
         if self._state.role == LEADER:
@@ -226,20 +226,21 @@ class Core:
         election.election_alarm(self._state, now)
 
     def _stopping(self, now: Instant, given: Stopping) -> None:
-        leadership.stop(self._state, now)
+        transfer.stop(self._state, now)
 
     def _resigned(self, now: Instant, given: Resigned) -> None:
-        leadership.resign(self._state, now)
+        transfer.resign(self._state, now)
 
 
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
-    ReadAsked: Core._read_asked, Alarm: Core._alarm, Persisted: Core._persisted, LinkUp: Core._link_up,
-    LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping,
-    Resigned: Core._resigned,
+    ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
+    LinkUp: Core._link_up, LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign,
+    Stopping: Core._stopping, Resigned: Core._resigned,
 }
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
-    AppendReply: replication.receive_append_reply, Removed: removal.receive_removed,
+    AppendReply: replication.receive_append_reply, TimeoutNow: transfer.receive_timeout_now,
+    Removed: removal.receive_removed,
 }

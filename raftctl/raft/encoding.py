@@ -7,7 +7,7 @@ raises `Malformed`. Lengths of frames and records, checksums and MACs belong to 
 from __future__ import annotations
 
 import struct
-from typing import Optional, Tuple
+from typing import Callable, Dict, Optional, Tuple
 
 from raftctl.base.errors import require
 from raftctl.raft import configuration as configurations
@@ -27,6 +27,7 @@ from raftctl.raft.messages import (
     PreVoteReply,
     Release,
     Removed,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
@@ -35,12 +36,13 @@ _ENTRY = struct.Struct("!BQQ")
 _SIZE = struct.Struct("!I")
 _APPEND = struct.Struct("!QQQQQQQI")
 _HARD_STATE = struct.Struct("!QQQQ")
-_PROOF = struct.Struct("!QQ")
+_VOTE = struct.Struct("!QQQ")
+_PROVEN = struct.Struct("!QQ")
 _POSITION = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
 ENTRY_HEAD_SIZE = _ENTRY.size
 
-PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE = range(1, 8)
+PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE, TIMEOUT_NOW = range(1, 9)
 REMOVED = 12
 
 
@@ -97,7 +99,6 @@ def _decode_instance(data: bytes, offset: int) -> Tuple[Instance, int]:
 _FIXED = {
     PRE_VOTE: (PreVote, struct.Struct("!QQQ")),
     PRE_VOTE_REPLY: (PreVoteReply, struct.Struct("!Q?Q")),
-    VOTE: (Vote, struct.Struct("!QQQ")),
     VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
     APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQ")),
 }
@@ -108,9 +109,13 @@ def encode_message(message: Message) -> bytes:
     """Return the body of a RAFT frame: one kind byte, then the fields."""
     if isinstance(message, Append):
         return _encode_append(message)
+    if isinstance(message, Vote):
+        token = _encode_release(message.token) if message.token else b""
+        return bytes([VOTE]) + _VOTE.pack(message.term, *message.last) + token
     if isinstance(message, Release):
-        proven = _PROOF.pack(message.incarnation, message.term)
-        return bytes([RELEASE]) + _encode_instance(message.instance) + proven
+        return bytes([RELEASE]) + _encode_release(message)
+    if isinstance(message, TimeoutNow):
+        return bytes([TIMEOUT_NOW]) + _POSITION.pack(*message.last) + _encode_release(message.token)
     if isinstance(message, Removed):
         return bytes([REMOVED]) + _POSITION.pack(*message.position) + message.configuration
     kind = _KIND[type(message)]
@@ -132,20 +137,16 @@ def _encode_append(message: Append) -> bytes:
 def decode_message(data: bytes) -> Message:
     """Return the message in `data`; raise `Malformed` where it is none."""
     kind = data[0] if data else 0
-    if kind == APPEND:
-        return _decode_append(data)
-    if kind == RELEASE:
-        return _decode_release(data)
-    if kind == REMOVED:
-        return _decode_removed(data)
+    if kind in _VARIABLE:
+        return _VARIABLE[kind](data)
     if kind not in _FIXED:
         raise Malformed(f"message of unknown kind {kind}")
     message, layout = _FIXED[kind]
     if len(data) != 1 + layout.size:
         raise Malformed(f"{message.__name__} of {len(data)} bytes instead of {1 + layout.size}")
     fields = layout.unpack_from(data, 1)
-    if message in (PreVote, Vote):
-        return message(fields[0], Position(*fields[1:]))
+    if message is PreVote:
+        return PreVote(fields[0], Position(*fields[1:]))
     if message is AppendReply:
         return AppendReply(*fields[:5], Position(*fields[5:]))
     return message(*fields)
@@ -179,11 +180,36 @@ def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:
     return decode_entry(data[start:end]), end
 
 
-def _decode_release(data: bytes) -> Release:
-    instance, offset = _decode_instance(data, 1)
-    if len(data) != offset + _PROOF.size:
-        raise Malformed(f"Release of {len(data)} bytes")
-    return Release(instance, *_PROOF.unpack_from(data, offset))
+def _encode_release(release: Release) -> bytes:
+    proven = _PROVEN.pack(release.incarnation, release.term)
+    return proven + _encode_instance(release.instance) + _encode_instance(release.successor)
+
+
+def _take_release(data: bytes, offset: int) -> Release:
+    """Return the RELEASE from `offset` to the end of `data`."""
+    if len(data) < offset + _PROVEN.size:
+        raise Malformed(f"Release cut short at byte {len(data)}")
+    incarnation, term = _PROVEN.unpack_from(data, offset)
+    instance, offset = _decode_instance(data, offset + _PROVEN.size)
+    successor, offset = _decode_instance(data, offset)
+    if offset != len(data) or not instance:
+        raise Malformed(f"Release of nobody, or with {len(data) - offset} bytes too many")
+    return Release(instance, incarnation, term, successor)
+
+
+def _decode_vote(data: bytes) -> Vote:
+    if len(data) < 1 + _VOTE.size:
+        raise Malformed(f"Vote of {len(data)} bytes")
+    term, last_term, last_index = _VOTE.unpack_from(data, 1)
+    end = 1 + _VOTE.size
+    token = _take_release(data, end) if len(data) > end else None
+    return Vote(term, Position(last_term, last_index), token)
+
+
+def _decode_timeout_now(data: bytes) -> TimeoutNow:
+    if len(data) < 1 + _POSITION.size:
+        raise Malformed(f"TimeoutNow of {len(data)} bytes")
+    return TimeoutNow(_take_release(data, 1 + _POSITION.size), Position(*_POSITION.unpack_from(data, 1)))
 
 
 def _decode_removed(data: bytes) -> Removed:
@@ -192,3 +218,9 @@ def _decode_removed(data: bytes) -> Removed:
     body = data[1 + _POSITION.size:]
     configurations.decode(body)
     return Removed(Position(*_POSITION.unpack_from(data, 1)), body)
+
+
+_VARIABLE: Dict[int, Callable[[bytes], Message]] = {
+    VOTE: _decode_vote, APPEND: _decode_append, RELEASE: lambda data: _take_release(data, 1),
+    TIMEOUT_NOW: _decode_timeout_now, REMOVED: _decode_removed,
+}

@@ -61,6 +61,14 @@ class ReadAsked(NamedTuple):
     request: int
 
 
+class Transfer(NamedTuple):
+    """Hand leadership over to the voter `to` (None: the best). Answered once in `Ready.transferred`, when it
+    was told to lead, or in `Ready.refused`, when nothing has changed."""
+
+    request: int
+    to: Optional[Instance]
+
+
 class Alarm(NamedTuple):
     """The deadline of the last `Ready` may have come; the core looks at the clocks itself."""
 
@@ -106,8 +114,8 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded,
-              Campaign, Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, LinkUp, LinkDown,
+              Founded, Campaign, Stopping, Resigned]
 
 
 class Decision(NamedTuple):
@@ -118,10 +126,14 @@ class Decision(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A request that changed nothing; `code` is one of the error codes of the command protocol."""
+    """A request that changed nothing; `code` is one of the error codes of the command protocol.
+
+    `reason` says more for people, where there is more to say.
+    """
 
     request: int
     code: str
+    reason: str = ""
 
 
 class Accepted(NamedTuple):
@@ -130,6 +142,13 @@ class Accepted(NamedTuple):
     request: int
     term: int
     index: int
+
+
+class Transferred(NamedTuple):
+    """A transfer: this node released its term and told `successor` to lead. Who wins, the next term shows."""
+
+    request: int
+    successor: Instance
 
 
 class View(NamedTuple):
@@ -163,6 +182,7 @@ class Ready(NamedTuple):
     reads: Tuple[Tuple[int, int], ...]
     accepted: Tuple[Accepted, ...]
     refused: Tuple[Refusal, ...]
+    transferred: Tuple[Transferred, ...]
     decisions: Tuple[Decision, ...]
     deadline: Optional[Instant]
     view: View

@@ -101,6 +101,19 @@ class Write(NamedTuple):
     drop_upto: int = 0
 
 
+class Release(NamedTuple):
+    """Proof that `instance` in `incarnation` leads no more in any term up to `term` (P4).
+
+    `successor`: whom it told to lead in the next term; empty where it told nobody. In a `TimeoutNow`, and in
+    the `Vote` that follows, it is the *token* of that one candidacy.
+    """
+
+    instance: Instance
+    incarnation: int
+    term: int
+    successor: Instance = ""
+
+
 class PreVote(NamedTuple):
     """Would you vote for me in `term` (my term + 1)? Changes nothing anywhere (dissertation §9.6)."""
 
@@ -120,10 +133,15 @@ class PreVoteReply(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """RequestVote (Raft §5.2, §5.4.1)."""
+    """RequestVote (Raft §5.2, §5.4.1).
+
+    `token`: the leader of the term before told this candidate to lead (dissertation §3.10); it counts only
+    where its term is `term` - 1.
+    """
 
     term: int
     last: Position
+    token: Optional[Release] = None
 
 
 class VoteReply(NamedTuple):
@@ -165,12 +183,14 @@ class AppendReply(NamedTuple):
     hint: Position
 
 
-class Release(NamedTuple):
-    """Proof that `instance` in `incarnation` leads no more in any term up to `term` (P4)."""
+class TimeoutNow(NamedTuple):
+    """The leader of `token` has released its term: campaign at once in the next (dissertation §3.10).
 
-    instance: Instance
-    incarnation: int
-    term: int
+    `last` is what the leader knows to be durable at the receiver; who holds it no more must not campaign.
+    """
+
+    token: Release
+    last: Position
 
 
 class Removed(NamedTuple):
@@ -183,4 +203,4 @@ class Removed(NamedTuple):
     configuration: bytes
 
 
-Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, Removed]
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, TimeoutNow, Removed]

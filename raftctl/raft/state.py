@@ -12,9 +12,19 @@ from raftctl.base.errors import require
 from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import NOBODY, Configuration
-from raftctl.raft.inputs import FOLLOWER, LEADER, Accepted, Decision, Refusal, Restored, Timing
+from raftctl.raft.inputs import (
+    FOLLOWER,
+    LEADER,
+    Accepted,
+    Decision,
+    Proposed,
+    Refusal,
+    Restored,
+    Timing,
+    Transferred,
+)
 from raftctl.raft.log import Log
-from raftctl.raft.messages import CONFIGURATION, ORIGIN, Entry, Instance, Message, Write
+from raftctl.raft.messages import CONFIGURATION, ORIGIN, Entry, Instance, Message, Release, Write
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
@@ -43,6 +53,18 @@ class Acknowledgement(NamedTuple):
     generation: int
     round: int
     proved: int
+
+
+class Handover(NamedTuple):
+    """A transfer before its RELEASE: `successor` has until `deadline` to catch up; proposals are `held`.
+
+    `request` None: the leader's own wish.
+    """
+
+    request: Optional[int]
+    successor: Instance
+    deadline: Instant
+    held: List[Proposed]
 
 
 class _AtDisk(NamedTuple):
@@ -84,12 +106,14 @@ class State:
         self.election_was_late = False
         self.hurry_end = NEVER                           # until then a candidacy is retried in 10–30 ms (P4)
         self.ballots: Dict[Instance, bool] = {}          # answers to the present (pre-)candidacy
+        self.token: Optional[Release] = None             # of the present candidacy, where it was told to lead
         self.owed: Optional[Acknowledgement] = None
 
         self.progress: Dict[Instance, Progress] = {}     # leader only, and so the rest
         self.rounds = Rounds()
         self.reads = Reads()
-        self.uncommitted_bytes = 0                       # bodies in the log that the store was not given yet
+        self.uncommitted_bytes = 0                       # of entries and held proposals the store has not got
+        self.handover: Optional[Handover] = None
         self.term_start = 0                              # index of the no-op of this leadership
         self.lease_end = now
         self.shows_leader = False
@@ -100,6 +124,7 @@ class State:
         self.repeats = Repeats()
         self.accepted: List[Accepted] = []
         self.refused: List[Refusal] = []
+        self.transferred: List[Transferred] = []
         self.confirmed_reads: List[Tuple[int, int]] = []
 
     # --- names and configuration
@@ -141,8 +166,8 @@ class State:
     def decide(self, cause: str, effect: str) -> None:
         self.decisions.append(Decision(cause, effect))
 
-    def refuse(self, request: int, code: str) -> None:
-        self.refused.append(Refusal(request, code))
+    def refuse(self, request: int, code: str, reason: str = "") -> None:
+        self.refused.append(Refusal(request, code, reason))
 
     def _find_configuration(self) -> Tuple[Configuration, int]:
         # The newest in the log rules, committed or not (dissertation §4.1); after truncation the one before.
@@ -273,4 +298,9 @@ class State:
         self.progress = {}
         for request in self.reads.drop():
             self.refuse(request, "no_leader")
+        handover, self.handover = self.handover, None
+        for held in handover.held if handover else ():
+            self.refuse(held.request, "no_leader")
+        if handover and handover.request is not None:
+            self.refuse(handover.request, "no_leader", "lost leadership before anybody was told to lead")
         self.set_election_deadline(now)

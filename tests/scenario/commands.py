@@ -7,7 +7,16 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from raftctl.base.errors import require
 from raftctl.raft import messages
 from raftctl.raft.configuration import Configuration, Member, encode
-from raftctl.raft.inputs import ChangeAsked, Proposed, ReadAsked, Received, Resigned, Stopping, Timing
+from raftctl.raft.inputs import (
+    ChangeAsked,
+    Proposed,
+    ReadAsked,
+    Received,
+    Resigned,
+    Stopping,
+    Timing,
+    Transfer,
+)
 from raftctl.raft.messages import COMMAND, HardState, Position, Release
 from scenario.clock import PPM
 from scenario.invariants import log_of
@@ -18,7 +27,8 @@ from scenario.trace import MS
 from scenario.world import Setting, World
 
 MESSAGES = {name: getattr(messages, name) for name in
-            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Release", "Removed")}
+            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Release",
+             "TimeoutNow", "Removed")}
 # Fields of messages that are spans; scripts write them in ms.
 SPANS = ("vow_left", "election_min")
 Words = Sequence[str]
@@ -153,6 +163,15 @@ def read(world: World, words: Words) -> None:
     node.give(ReadAsked(request))
 
 
+def transfer(world: World, words: Words) -> None:
+    given = pairs(words, ("to", "at"))
+    node = running(world, given["at"][0]) if "at" in given else world.leader
+    if node is None:
+        raise BadScript("nobody leads; name a node: … at NODE")
+    to = given.get("to", [None])[0]
+    node.give(Transfer(world.next_request(node, f"transfer to {to}" if to else "transfer"), to))
+
+
 def _change(
     world: World, words: Words, what: str, change: Callable[[Configuration, str], Configuration]
 ) -> None:
@@ -282,11 +301,19 @@ def _rule(copies: int) -> Callable[[World, Words], None]:
 def _field(key: str, word: str) -> object:
     if word in ("yes", "no"):
         return word == "yes"
-    if key == "instance":
+    if key in ("instance", "successor"):
         return word
+    if key == "token":
+        return _token(word)
     if ":" in word:
         return Position(*map(int, word.split(":")))
     return ns(word) if key in SPANS else int(word)
+
+
+def _token(word: str) -> Release:
+    """Return the RELEASE in `NODE/INCARNATION/TERM/SUCCESSOR`."""
+    instance, incarnation, term, successor = word.split("/")
+    return Release(instance, int(incarnation), int(term), successor)
 
 
 def say(world: World, words: Words) -> None:
@@ -376,6 +403,8 @@ COMMANDS: Dict[str, Entry] = {
     "run": Entry(run, False, "run to MS | run for MS", "let time pass, that moment included"),
     "propose": Entry(propose, False, "propose NODE TEXT", "ask it to append a command"),
     "read": Entry(read, False, "read NODE", "ask it for a linearizable read"),
+    "transfer": Entry(transfer, False, "transfer [to NODE] [at NODE]",
+                      "ask the leader (or that node) to hand over to that voter (none named: the best)"),
     "add": Entry(add, False, "add NODE [at NODE]",
                  "ask the leader (or that node) to add a learner, started if new"),
     "promote": Entry(promote, False, "promote NODE… [at NODE]", "ask to make them voters, in one change"),

@@ -14,6 +14,7 @@ from simulation.draws import Draws
 from simulation.hosts import Host
 from simulation.network import Network
 from simulation.profiles import Profile
+from simulation.transfers import Transfers
 
 MS = 1_000_000
 # Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
@@ -44,6 +45,7 @@ class World:
         self.network = Network(self, profile.latency_ms, profile.slow)
         self.checkers = Checkers(self)
         self.clients = Clients(self, profile.clients)
+        self.transfers = Transfers(self)
 
     # --- time
 

@@ -14,7 +14,7 @@ from raftctl.cluster.dialling import CALLER_NS
 from raftctl.cluster.handshake import JOIN, JOIN_REPLY
 from raftctl.cluster.joining import ASKING_LIMIT
 from raftctl.cluster.removing import encode_removal
-from raftctl.cluster.serving import CHANGE, PROPOSE, READ, Ask
+from raftctl.cluster.serving import CHANGE, PROPOSE, READ, TRANSFER, Ask
 from raftctl.store import commands
 
 
@@ -130,6 +130,26 @@ def test_p4_an_orderly_stop_hands_over_within_milliseconds():
     world.run(60)
     (new,) = world.leaders()
     assert new is not old
+
+
+def test_p4_a_transfer_asked_at_a_follower_moves_leadership_to_the_one_named():
+    world = three()
+    (old,) = world.leaders()
+    asked, named = [node for node in world.nodes.values() if node is not old]
+    assert world.ask(asked, TRANSFER, named.instance.encode()) == (None, 0, named.instance.encode())
+    assert world.leaders() == [named]
+    answer = world.ask(asked, TRANSFER, b"nobody")
+    assert answer == ("refused", 0, b"nobody is no voter") and world.leaders() == [named]
+
+
+def test_a_transfer_without_a_leader_waits_for_none():
+    world = three()
+    (old,) = world.leaders()
+    others = [node for node in world.nodes.values() if node is not old]
+    for node in others:
+        node.kill()
+    world.run(3000)
+    assert world.ask(old, TRANSFER, b"", span_ms=1) == ("no_leader", 0, None)
 
 
 def test_a_cluster_of_one_grows_to_seven_one_by_one_and_keeps_its_leader():
