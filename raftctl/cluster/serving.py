@@ -28,8 +28,8 @@ from raftctl.store.machine import Store
 
 PROPOSE = 1     # body: a store command
 READ = 2        # body: a key, or empty where only the leadership is to be confirmed
-CHANGE = 3      # body: as `cluster/removing.py` encodes it
-TRANSFER = 4    # body: the instance to lead next, or empty for the best; waits for no leader
+TRANSFER = 3    # body: the instance to lead next, or empty for the best; waits for no leader
+CHANGE = 4      # body: as `cluster/removing.py` encodes it
 LIMIT = 4096    # asks under way; beyond it clients are told "busy" before anything is proposed
 
 _FORWARD = struct.Struct("!QB")
@@ -48,8 +48,8 @@ class Ask(NamedTuple):
 class Answer(NamedTuple):
     """`code` None: done. `value` None: the key is absent, or nothing was read.
 
-    Of a CHANGE: the addresses of the members, one a line; where it was refused, why.
-    `value` of a transfer: the instance that was told to lead, or why nothing was changed.
+    `value` of a transfer: the instance that was told to lead, of a CHANGE: the addresses of the members, one
+    a line; of both where refused: why nothing was changed.
     """
 
     code: Optional[str]
@@ -110,7 +110,7 @@ class Serving:
         if len(body) < _FORWARD.size:
             raise PeerFault(f"{address}: forwarded request of {len(body)} bytes")
         token, kind = _FORWARD.unpack_from(body)
-        if kind not in (PROPOSE, READ, CHANGE, TRANSFER):
+        if kind not in (PROPOSE, READ, TRANSFER, CHANGE):
             raise PeerFault(f"{address}: forwarded request of unknown kind {kind}")
         ask = Ask(self._next_foreign, kind, body[_FORWARD.size:], (address, token))
         self._next_foreign -= 1
@@ -133,16 +133,12 @@ class Serving:
             self._answer(ask.token, _NO_LEADER)
 
     def _lead(self, now: Instant, ask: Ask) -> None:
-        if ask.kind == PROPOSE:
-            self._step(now, Proposed(ask.token, COMMAND, ask.body))
-        elif ask.kind == READ:
-            self._step(now, ReadAsked(ask.token))
-        elif ask.kind == TRANSFER:
-            self._step(now, Transfer(ask.token, ask.body.decode("ascii", "replace") or None))
-        else:
-            if ask.origin:
-                self._callers[ask.token] = ask.origin[0]
-            self._changes.ask(ask)
+        if ask.kind != CHANGE:
+            self._step(now, _INPUTS[ask.kind](ask))
+            return
+        if ask.origin:
+            self._callers[ask.token] = ask.origin[0]
+        self._changes.ask(ask)
 
     @property
     def callers(self) -> Tuple[str, ...]:
@@ -174,7 +170,12 @@ class Serving:
             self._answer(ask.token, Answer(refusal.code, 0, refusal.reason.encode() or None))
 
     def transferred(self, done: Transferred) -> None:
-        self._answer(done.request, Answer(None, 0, done.successor.encode()))
+        """This node leads no more. Who asked for its removal waits for the successor, which does that."""
+        ask = self._open.get(done.request)
+        if ask is not None and ask.kind == CHANGE:
+            self.refused(Refusal(done.request, "no_leader"))
+        else:
+            self._answer(done.request, Answer(None, 0, done.successor.encode()))
 
     def applied(self, entry: Entry) -> None:
         """Apply one committed entry, and answer who proposed it, or what it replaced."""
@@ -226,8 +227,8 @@ class Serving:
         if (leads, address) == (self._leads, self._leader_address):
             return
         self._leads, self._leader_address = leads, address
-        # The leader that answers a transfer leads no more: its answer may come behind that news.
-        self._give_up(lambda leader, ask: leader != address and ask.kind != TRANSFER)
+        # A leader that hands over answers when it leads no more: its answer may come behind that news.
+        self._give_up(lambda leader, ask: leader != address and ask.kind not in (TRANSFER, CHANGE))
         self.retry(now)
 
     def retry(self, now: Instant) -> None:
@@ -265,6 +266,11 @@ def _may_wait(ask: Ask) -> bool:
     return ask.origin is None and ask.kind != TRANSFER
 
 
+_INPUTS: Dict[int, Callable[[Ask], object]] = {
+    PROPOSE: lambda ask: Proposed(ask.token, COMMAND, ask.body),
+    READ: lambda ask: ReadAsked(ask.token),
+    TRANSFER: lambda ask: Transfer(ask.token, ask.body.decode("ascii", "replace") or None),
+}
 _CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused",
           "timeout")
 
