@@ -44,12 +44,14 @@ def taken(state: State, mark: SnapshotMark) -> None:
     require(mark.position.index <= min(state.durable_index, state.handed_out),
             "a snapshot of what is not here", mark.position, state.durable_index, state.handed_out)
     remember(state, mark)
-    state.decide(f"snapshot {mark.position} of {mark.size} bytes", f"needs no entry up to {state.drop_upto}")
+    state.decide(f"snapshot {mark.position} of {mark.size} bytes",
+                 f"needs no entry up to {state.drop_upto}" if state.drop_upto else "keeps all entries as well")
 
 
 def remember(state: State, mark: SnapshotMark) -> None:
     """Count `mark` among the two newest; what the log holds up to the older is needed no more."""
-    known = sorted(state.snapshots + (mark,), key=lambda one: one.position.index)
+    others = [one for one in state.snapshots if one.position != mark.position]
+    known = sorted(others + [mark], key=lambda one: one.position.index)
     state.snapshots = tuple(known[-2:])
     if len(state.snapshots) == 2:
         state.drop_upto = state.snapshots[0].position.index
@@ -87,7 +89,7 @@ def send(state: State, now: Instant, peer: Instance, progress: Progress) -> None
     if transfer is None:
         mark = state.snapshots[-1]
         progress.transfer = transfer = Transfer(mark)
-        state.decide(f"{state.name(peer)} needs {progress.next_index}, the log begins behind {state.log.base}",
+        state.decide(f"{state.name(peer)} needs {progress.next_index}, log begins behind {state.log.base}",
                      f"sends it the snapshot {mark.position} of {mark.size} bytes")
     if transfer.asked and now.since(transfer.asked) < state.timing.election_max:
         return
@@ -108,7 +110,7 @@ def give_up_slow(state: State, now: Instant) -> None:
             progress.transfer = None
         elif (transfer.mark != state.snapshots[-1]
               and state.log.size > 2 * (HELD_BYTES + transfer.mark.size)):
-            state.decide(f"{state.name(peer)} takes the snapshot {transfer.mark.position} too slowly",
+            state.decide(f"{state.name(peer)} takes snapshot {transfer.mark.position} too slowly",
                          "sends it the newest instead")
             progress.transfer = None
 
