@@ -44,8 +44,8 @@ def taken(state: State, mark: SnapshotMark) -> None:
     require(mark.position.index <= min(state.durable_index, state.handed_out),
             "a snapshot of what is not here", mark.position, state.durable_index, state.handed_out)
     remember(state, mark)
-    state.decide(f"snapshot {mark.position} of {mark.size} bytes",
-                 f"needs no entry up to {state.drop_upto}" if state.drop_upto else "keeps all entries as well")
+    kept = f"needs no entry up to {state.drop_upto}" if state.drop_upto else "keeps all entries as well"
+    state.decide(f"snapshot {mark.position} of {mark.size} bytes", kept)
 
 
 def remember(state: State, mark: SnapshotMark) -> None:
