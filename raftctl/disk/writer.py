@@ -50,6 +50,11 @@ class Writer:
                 return
             self.in_flight_since = None
             self._persisted(write.number)
+            try:
+                self._journal.tidy()
+            except BaseException as error:
+                self._failed(error)
+                return
 
     def stop(self, deadline_s: float) -> bool:
         """Close the journal after the last write; False where the disk hangs for longer than `deadline_s`."""

@@ -31,6 +31,7 @@ from raftctl.config.nodes import refuse_join
 from raftctl.config.places import command_socket
 from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
+from raftctl.disk.snapshots import Snapshots
 from raftctl.disk.writer import Writer
 from raftctl.net.auth import Witness
 from raftctl.net.binding import NotHere
@@ -112,8 +113,12 @@ class Daemon:
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
         identity = self._directory.identity
+        self._snapshots = Snapshots.open(self._directory.snapshots_path)
+        for warning in self._snapshots.warnings:
+            _log.warning("%s", warning)
         self._journal, recovered = Journal.open(self._directory.log_path, identity.instance,
-                                                must_exist=bool(identity.cluster_id))
+                                                must_exist=bool(identity.cluster_id),
+                                                snapshots=self._snapshots)
         if recovered.cut_bytes:
             _log.warning("%s: cut a torn tail of %d bytes: a write that was under way when this host or node "
                          "died and that nobody was told of", self._journal.path, recovered.cut_bytes)

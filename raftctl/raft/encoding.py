@@ -38,6 +38,7 @@ _SIZE = struct.Struct("!I")
 _APPEND = struct.Struct("!QQQQQQQI")
 _HARD_STATE = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
+ENTRY_HEAD_SIZE = _ENTRY.size
 
 _INSTALL = struct.Struct("!QQQQQ")
 _MARK = struct.Struct("!QQQQI")

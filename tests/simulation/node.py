@@ -15,6 +15,7 @@ from raftctl.cluster.serving import Answer, Ask
 from raftctl.cluster.turn import Turn
 from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
+from raftctl.disk.snapshots import Snapshots
 from raftctl.net.auth import Witness
 from raftctl.raft.configuration import decode
 from raftctl.raft.core import Core
@@ -61,8 +62,10 @@ class Process(Ports):
                                          files=host.disk)
         identity = self._directory.identity
         self.instance, self.incarnation = identity.instance, identity.incarnation
+        self._snapshots = Snapshots.open(self._directory.snapshots_path, host.disk)
         self._journal, recovered = Journal.open(self._directory.log_path, identity.instance, host.disk,
-                                                must_exist=bool(identity.cluster_id))
+                                                must_exist=bool(identity.cluster_id),
+                                                snapshots=self._snapshots)
         if recovered.entries and not identity.cluster_id:
             self._directory.adopt_cluster(decode(recovered.entries[0].body).cluster_id)
             identity = self._directory.identity
@@ -180,10 +183,12 @@ class Process(Ports):
         """What the disk thread does, at its own moment."""
         self._journal.append(write)
         self.world.checkers.durable(self, write)
+        self._journal.tidy()
 
     def append_unseen(self, write: Any) -> None:
         """Its last write, of which nobody will hear."""
         self._journal.append(write)
+        self._journal.tidy()
 
     def adopt_cluster(self, cluster_id: str) -> None:
         self._effect()
@@ -231,6 +236,7 @@ class Process(Ports):
         self.is_alive = False
         self._directory.close()
         self._journal.close()
+        self._snapshots.close()
 
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)

@@ -16,8 +16,8 @@ from simulation.network import Network
 from simulation.profiles import Profile
 
 MS = 1_000_000
-# Preallocated at a time (bytes): the product's 4 MiB of zeros would be most of a run's work.
-journal.STEP = 64 * 1024
+# Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
+journal.SEGMENT_SIZE = 16 * 1024
 TRACE_KEPT = 200
 
 

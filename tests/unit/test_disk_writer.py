@@ -29,6 +29,9 @@ class SlowJournal:
         if self.error:
             raise self.error
 
+    def tidy(self):
+        pass
+
     def close(self):
         self.closed = True
 
