@@ -16,13 +16,13 @@ from typing import Dict, Optional, Tuple
 
 from raftctl.cluster.handshake import Hello, Refusal, Seen, judge
 from raftctl.raft.configuration import Malformed
-from raftctl.raft.messages import Append, AppendReply, Instance, Vote, VoteReply
+from raftctl.raft.messages import Append, AppendReply, Install, InstallReply, Instance, Vote, VoteReply
 
 STRANGERS = 64
 
 # These carry a term that is on their sender's disk. A pre-vote asks for a term that nobody has yet, and its
 # answer may show one that is still on its way to the disk: neither is a promise.
-_DURABLE_TERM = (Append, AppendReply, Vote, VoteReply)
+_DURABLE_TERM = (Append, AppendReply, Install, InstallReply, Vote, VoteReply)
 _NUMBERS = struct.Struct("!QQQ")
 _LONGEST_WORD = 64
 

@@ -120,6 +120,8 @@ class State:
         self.new_base: Optional[Position] = None          # for the next write: the log begins behind it
         self.durable_before = restored.base               # see `replace_log`
         self.drop_upto = self.dropped_upto = 0            # what the disk may drop, what it was told so far
+        if len(self.snapshots) == 2:
+            self.drop_upto = self.snapshots[0].position.index
         require(self.snapshot_index >= self.log.base.index, "a log that begins behind the newest snapshot",
                 self.snapshot_index, self.log.base)
         if self.snapshots and not self.log.holds(self.snapshots[-1].position):
