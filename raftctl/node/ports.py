@@ -28,7 +28,8 @@ class NodePorts(Ports):
     """`tell` sends a message to the guardian and must not block."""
 
     def __init__(self, identity: Identity, directory: Directory, writer: Writer, snapshotter: Snapshotter,
-                 links: Links, requests: Requests, status: Status, board: Board, tell: Callable[[Dict[str, Any]], None],
+                 links: Links, requests: Requests, status: Status, board: Board,
+                 tell: Callable[[Dict[str, Any]], None],
                  members_changed: Callable[[Tuple[str, ...]], None]) -> None:
         self._identity, self._directory, self._writer, self._links = identity, directory, writer, links
         self._snapshotter = snapshotter
