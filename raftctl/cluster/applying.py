@@ -45,14 +45,22 @@ class Applying:
                 chunk.mark.position, chunk.offset)
         self._loader.feed(chunk.data)  # type: ignore[union-attr]
 
-    def apply(self, ready: Ready) -> None:
-        """Carry out `installed` and `committed`; raises `Malformed`."""
+    def carry_out(self, ready: Ready) -> None:
+        """Answer requests, and bring the store to what is committed; raises `Malformed`."""
+        for accepted in ready.accepted:
+            self._serving.accepted(accepted)
+        for refusal in ready.refused:
+            self._serving.refused(refusal)
+        for done in ready.transferred:
+            self._serving.transferred(done)
         if ready.installed:
             self._become(ready.installed)
         for entry in ready.committed:
             self._serving.applied(entry)
             self._since += len(entry.body) + ENTRY_COST
             self.applied = entry.index
+        for token, index in ready.reads:
+            self._serving.confirmed(token, index)
 
     def _become(self, mark: SnapshotMark) -> None:
         require(self._loader is not None and self._loading == mark, "installed what was not loaded",

@@ -35,6 +35,7 @@ class Memory:
         self._seen: Dict[Instance, Seen] = decode(kept)
         self._members: Tuple[Instance, ...] = tuple(self._seen)
         self._kept = kept
+        self._acknowledged: Tuple[Tuple[Instance, int], ...] = ()
 
     def judge(self, own: Hello, theirs: Hello) -> Optional[Refusal]:
         """Return why `own` refuses `theirs`; else remember what `theirs` shows."""
@@ -55,6 +56,13 @@ class Memory:
         """Note the term of a Raft message of `instance`."""
         if isinstance(message, _DURABLE_TERM):
             self._raise(instance, term=message.term)  # type: ignore[attr-defined]
+
+    def acknowledged_are(self, acknowledged: Tuple[Tuple[Instance, int], ...]) -> None:
+        """Note what a leader knows of each peer; as `acknowledged`."""
+        if acknowledged != self._acknowledged:
+            self._acknowledged = acknowledged
+            for instance, index in acknowledged:
+                self.acknowledged(instance, index)
 
     def acknowledged(self, instance: Instance, index: int) -> None:
         """Note that all up to `index` is committed, and on the disk of `instance` by its own word.

@@ -8,7 +8,7 @@ from raftctl.base.addresses import Address
 from raftctl.base.instants import Instant
 from raftctl.cluster.serving import Ask
 from raftctl.raft.inputs import FOLLOWER, LEADER, Decision, View
-from raftctl.raft.messages import Install, SnapshotMark
+from raftctl.raft.messages import ORIGIN, Install, SnapshotMark
 from raftctl.store.image import Image
 
 
@@ -44,7 +44,7 @@ class Shown(NamedTuple):
         """Return the state that users see (design §3) now; LEADER ends with the lease, not with a turn."""
         view = self.view
         member = view.configuration.find(own)
-        if member is None:
+        if member is None or view.removed != ORIGIN:
             return "UNINITIALIZED"
         if not member.voter:
             return "LEARNER"

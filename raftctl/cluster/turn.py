@@ -22,14 +22,15 @@ from raftctl.cluster.handshake import Hello
 from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
+from raftctl.cluster.removing import Removing
 from raftctl.cluster.rows import rows
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.raft import inputs
-from raftctl.raft.configuration import Malformed, decode
+from raftctl.raft.configuration import NOBODY, Malformed, decode
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message, encode_message
 from raftctl.raft.inputs import LEADER, Decision, Timing, View
-from raftctl.raft.messages import Install, Release, SnapshotMark, Write
+from raftctl.raft.messages import ORIGIN, Install, Release, SnapshotMark, Write
 from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
@@ -47,14 +48,16 @@ class Turn:
         `store` is as of the newest snapshot in `core`; the next one is due after `log_bytes` of log.
         """
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
-        self.serving = Serving(store, core.step, self._forward)  # type: ignore[arg-type]
+        self._removing = Removing(identity.instance)
+        self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
         self._applying = Applying(core, store, self.serving, log_bytes)
         self._memory = memory or Memory()
-        self._acknowledged: Tuple[Tuple[str, int], ...] = ()
         self._founding: Any = founding
         self._adopting = False
         self._reached: Dict[str, Reached] = {}
+        self._configuration = NOBODY
+        self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
@@ -148,30 +151,24 @@ class Turn:
             if due is not None and now.boot >= due:
                 self._founding.alarm(now.boot)
             self._carry_out_founding(now)
-        self._admit(now)
+        self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
-        self._remember_acks()
+        self._memory.acknowledged_are(self.core.acknowledged)
         if ready.write:
             self._submit(ready.write, ready.view)
         for peer, message in ready.messages:
             self._send_raft(ready.view, peer, message)
         for peer, wanted in ready.chunks:
             self.ports.read_chunk(peer, wanted)
-        for accepted in ready.accepted:
-            self.serving.accepted(accepted)
-        for refusal in ready.refused:
-            self.serving.refused(refusal)
-        self._applying.apply(ready)
-        for token, index in ready.reads:
-            self.serving.confirmed(token, index)
+        self._applying.carry_out(ready)
         snapshot = self._applying.due(now)
         if snapshot:
             self.ports.take_snapshot(*snapshot)
         leader = self._leader_address(ready.view)
         self.serving.leader_is(now, ready.view, leader)
         self._answer()
-        self._follow_configuration(ready.view)
+        self._follow_configuration(now, ready.view)
         self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
         return self._next(now)
@@ -182,14 +179,6 @@ class Turn:
         if write.chunk:
             self._applying.load(write.chunk)
         self.ports.submit(write._replace(memory=memory))
-
-    def _remember_acks(self) -> None:
-        acknowledged = self.core.acknowledged
-        if acknowledged == self._acknowledged:
-            return
-        self._acknowledged = acknowledged
-        for peer, index in acknowledged:
-            self._memory.acknowledged(peer, index)
 
     def _next(self, now: Instant) -> Optional[Instant]:
         due = self._founding.deadline() if self._founding else None
@@ -222,6 +211,8 @@ class Turn:
         waiting = self._founding.waiting_for() if self._founding else ""
         if not waiting and view.configuration.find(self.identity.instance) is None:
             waiting = "waiting to be admitted"
+        if view.removed != ORIGIN:
+            waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
         return Shown(view, self._applying.applied, self.cluster_id, leader, waiting, refusal, self._stopping,
                      self.core.durable, self._is_fresh, self._reason, self._offered)
@@ -237,12 +228,14 @@ class Turn:
         if hello.role == handshake.GUARDIAN and not releases_own:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.configuration
-        # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
+        # A founder's connection may be older than the cluster: then its instance is, or was, named.
         if not self.cluster_id or (hello.cluster_id != self.cluster_id
-                                   and not configuration.find(hello.instance)):
+                                   and hello.instance not in self._named):
             return
         if not configuration.members:
             self._dialling.introduce(hello.address)
+        elif not configuration.find(hello.instance):
+            self._dialling.called(now, hello.address)
         self._memory.heard(hello.instance, message)
         self.core.step(now, inputs.Received(hello.instance, hello.generation, message))
 
@@ -301,10 +294,7 @@ class Turn:
                 and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
     def _must_welcome(self, hello: Hello) -> bool:
-        """Is it a member that knows no cluster yet? A founder is given FOUND instead, by the `Holder`.
-
-        Where a snapshot stands for entry 1, and so nobody holds it, a founder that missed it is welcomed too.
-        """
+        """Is it a member that knows no cluster yet? Founders get FOUND instead while somebody holds entry 1."""
         if hello.cluster_id or not hello.fresh or not self.core.configuration.find(hello.instance):
             return False
         entry = self.core.founding_entry
@@ -328,10 +318,20 @@ class Turn:
             elif isinstance(effect, Campaign):
                 self.core.step(now, inputs.Campaign())
 
-    def _admit(self, now: Instant) -> None:
+    def _change_members(self, now: Instant) -> None:
         if self.core.role != LEADER:
             self.joining.forget()
+            for token in self._removing.forget():
+                self.serving.refused(inputs.Refusal(token, "no_leader"))
             return
+        self._admit(now)
+        for token, answer in self._removing.refused(self.core, self._reached):
+            self.serving.ended(token, answer)
+        change = self._removing.next_change(self.core)
+        if change:
+            self.core.step(now, change)
+
+    def _admit(self, now: Instant) -> None:
         wanted = self.joining.next_change(now, self.core, self._reached)
         for address, reply in self.joining.take_replies(now, self.core, self._reached):
             self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
@@ -350,10 +350,13 @@ class Turn:
             for address, found in self._reached.items():
                 self._founding.link_up(0, address, _facts(found.hello))
 
-    def _follow_configuration(self, view: View) -> None:
+    def _follow_configuration(self, now: Instant, view: View) -> None:
         self._become_holder()
+        if view.configuration is not self._configuration:
+            self._configuration = view.configuration
+            self._named.update((member.instance, None) for member in view.configuration.members)
         founding = self._founding.targets if self._founding else ()
-        targets = self._dialling.changed(view.configuration, founding + self.joining.targets)
+        targets = self._dialling.changed(now, view, founding + self.joining.targets + self.serving.callers)
         if targets is not None:
             self.ports.dial(tuple(self._address(address) for address in targets))
 

@@ -49,7 +49,7 @@ class Journal:
         self._number = self._end = self._chain = self._size = 0
         self._hard, self._memory = HardState(), b""
         self._last = ORIGIN
-        self._tops: List[int] = []      # a segment's highest index that is still needed; the newest is last
+        self._tops: List[int] = []      # of each segment, see `Replay`
         self._drop_upto = 0
         self._failed = False
         self.full = ""
@@ -186,10 +186,10 @@ class Journal:
             self._memory = batch.memory
         if batch.base is not None:
             self._last = batch.base
-            self._tops[:-1] = [0] * (len(self._tops) - 1)
+            self._tops = [0] * len(self._tops)
         if batch.entries:
             self._last = batch.entries[-1].position
-            self._tops[-1] = max(self._tops[-1], self._last.index)
+            self._tops[-1] = self._last.index
 
     def _write(self, buffers: List[bytes]) -> None:
         with guarded(self.path, f"writing {sum(map(len, buffers))} bytes"):
@@ -214,8 +214,8 @@ class Journal:
 
     # --- between writes
 
-    def tidy(self) -> None:
-        """Remove segments that nobody needs, reserve the next one, or say in `full` why that can't be.
+    def tidy(self, *, may_grow: bool = True) -> None:
+        """Remove segments that nobody needs; reserve the next one (`may_grow`), or say in `full` why not.
 
         For the time after a write was answered. Costs nothing where there is nothing to do, else some syncs.
         """
@@ -229,7 +229,7 @@ class Journal:
                 # One by one: a gap in the numbers would look like a loss.
                 self._files.sync_directory(self._log_path)
             self._tops.pop(0)
-        if self._next is None:
+        if self._next is None and may_grow:
             try:
                 self._make_next()
                 self.full = ""

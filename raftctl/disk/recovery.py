@@ -23,7 +23,8 @@ class Replay:
 
     `base`: the log begins behind it. In the last segment, `end` is where the next record goes, `chain` its
     checksum's beginning, `cut_bytes` the length of a torn tail from `end` to its last byte that is not zero.
-    `tops`: for each segment, the highest index of an entry in it that the log may still need.
+    `tops`: for each segment, the highest index that the log may need of it, 0 for none; what was written over
+    in the same segment does not count.
     """
 
     def __init__(self, instance: str) -> None:
@@ -96,13 +97,13 @@ class Replay:
         if batch.base is not None:
             self.base, self._lacks_some = batch.base, False
             self.entries.clear()
-            self.tops[:-1] = [0] * (len(self.tops) - 1)
+            self.tops = [0] * len(self.tops)
         for entry in batch.entries:
             self._take_entry(path, offset, entry)
         self._keep(batch)
 
     def _take_entry(self, path: str, offset: int, entry: Entry) -> None:
-        self.tops[-1] = max(self.tops[-1], entry.index)
+        self.tops[-1] = entry.index
         if entry.index <= self.base.index and self._lacks_some:
             # It overwrote an entry of a segment that was dropped, so a snapshot covers it: begin behind it.
             self.base = entry.position

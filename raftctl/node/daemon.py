@@ -45,6 +45,7 @@ from raftctl.node.snapshotter import Snapshotter
 from raftctl.node.status import Status
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Timing
+from raftctl.raft.messages import ORIGIN
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +146,8 @@ class Daemon:
                               lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(data.journal, lambda number: self._inbox.post(Done(number)),
-                              lambda error: _die(self._logs, error))
+                              lambda error: _die(self._logs, error),
+                              lambda room, why: _log.warning("%s", why or "the disk has room again"))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
                                         lambda error: _die(self._logs, error))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,
@@ -349,12 +351,13 @@ class Daemon:
     def _give_up_cluster(self, address: str, discard_data: bool) -> None:
         """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""
         target = _parse_target(address, self._identity.address)
-        members = self._status.shown.view.configuration.members
-        if len(members) > 1:
+        view = self._status.shown.view
+        members, is_removed = view.configuration.members, view.removed != ORIGIN
+        if len(members) > 1 and not is_removed:
             raise CommandError("refused", f"this node is in a cluster of {len(members)} members already",
                                hint="a node of another cluster comes without data: stop it, move its data "
                                     'directory away, and start it with "join" in its file')
-        if self._identity.listed:
+        if self._identity.listed and not is_removed:
             raise CommandError("refused", 'this node has a "clusterNodes" list, it joins those by itself; '
                                           "take the list out of its file first")
         if self._status.count_keys() and not discard_data:

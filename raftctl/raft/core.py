@@ -14,14 +14,16 @@ from raftctl.raft import (
     leadership,
     lease,
     membership,
+    proposals,
     release,
+    removal,
     replication,
     snapshots,
+    transfer,
 )
 from raftctl.raft.inputs import (
     FOLLOWER,
     LEADER,
-    Accepted,
     Alarm,
     Campaign,
     ChangeAsked,
@@ -39,6 +41,7 @@ from raftctl.raft.inputs import (
     SnapshotTaken,
     Stopping,
     Timing,
+    Transfer,
     View,
 )
 from raftctl.raft.messages import (
@@ -53,15 +56,14 @@ from raftctl.raft.messages import (
     PreVote,
     PreVoteReply,
     Release,
+    Removed,
     SnapshotMark,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import NEVER, State
-
-# Body bytes that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
-UNCOMMITTED_LIMIT = 64 << 20
 
 
 class Core:
@@ -79,6 +81,8 @@ class Core:
     def step(self, now: Instant, given: Input) -> None:
         """Take one input. What it causes is in the next `ready`."""
         _STEPS[type(given)](self, now, given)
+        if self._state.handover:
+            transfer.go_on(self._state, now)
 
     def ready(self, now: Instant) -> Ready:
         """Return what must happen, once: a second call returns only what came since."""
@@ -95,10 +99,11 @@ class Core:
         if state.role == LEADER:
             state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
-                      tuple(state.accepted), tuple(state.refused), tuple(state.decisions),
-                      self._deadline(now), self.view(), installed, tuple(state.chunks))
-        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.decisions,
-                      state.chunks):
+                      tuple(state.accepted), tuple(state.refused), tuple(state.transferred),
+                      tuple(state.decisions), self._deadline(now), self.view(), installed,
+                      tuple(state.chunks))
+        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.transferred,
+                      state.decisions, state.chunks):
             taken.clear()
         return ready
 
@@ -107,7 +112,8 @@ class Core:
         lease_end = state.lease_end if state.shows_leader else NEVER
         log = state.log
         return View(state.role, state.term, state.leader, lease_end, state.commit_index, log.last_index,
-                    state.configuration, state.snapshot_index, log.last_index - log.base.index, log.size)
+                    state.configuration, state.hard.removed, state.snapshot_index,
+                    log.last_index - log.base.index, log.size)
 
     @property
     def role(self) -> str:
@@ -168,16 +174,11 @@ class Core:
         return self._state.heard_since
 
     @property
-    def can_take(self) -> bool:
-        """May a proposal be appended now, or has this leader too much uncommitted already?"""
-        return self._state.uncommitted_bytes < UNCOMMITTED_LIMIT
-
-    @property
     def may_change(self) -> bool:
         """Is this a leader whose own term is committed and that has no configuration change pending?"""
         state = self._state
         return (state.role == LEADER and not state.stopping and state.commit_index >= state.term_start
-                and self.is_settled)
+                and self.is_settled and state.handover is None)
 
     def _deadline(self, now: Instant) -> Optional[Instant]:
         state = self._state
@@ -202,17 +203,7 @@ class Core:
         _RECEIVERS[type(message)](self._state, now, given.peer, message)
 
     def _proposed(self, now: Instant, given: Proposed) -> None:
-        state = self._state
-        if state.role != LEADER or state.resigned_term >= state.term:
-            state.refuse(given.request, "no_leader")
-            return
-        if not self.can_take:
-            state.refuse(given.request, "busy")
-            return
-        index = state.log.last_index + 1
-        state.uncommitted_bytes += len(given.body)
-        state.append(Entry(state.term, index, given.kind, given.body))
-        state.accepted.append(Accepted(given.request, state.term, index))
+        proposals.propose(self._state, given)
 
     def _change_asked(self, now: Instant, given: ChangeAsked) -> None:
         membership.ask_change(self._state, now, given.request, given.wanted)
@@ -222,6 +213,9 @@ class Core:
             self._state.refuse(given.request, "no_leader")
             return
         self._state.reads.ask(given.request)
+
+    def _transfer(self, now: Instant, given: Transfer) -> None:
+        transfer.ask(self._state, now, given.request, given.to)
 
     def _alarm(self, now: Instant, given: Alarm) -> None:
         if self._state.role == LEADER:
@@ -269,15 +263,15 @@ class Core:
         election.election_alarm(self._state, now)
 
     def _stopping(self, now: Instant, given: Stopping) -> None:
-        leadership.stop(self._state, now)
+        transfer.stop(self._state, now)
 
     def _resigned(self, now: Instant, given: Resigned) -> None:
-        leadership.resign(self._state, now)
+        transfer.resign(self._state, now)
 
 
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
-    ReadAsked: Core._read_asked, Alarm: Core._alarm, Persisted: Core._persisted,
+    ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
     SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up, LinkDown: Core._link_down,
     Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
 }
@@ -285,4 +279,5 @@ _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
     AppendReply: replication.receive_append_reply, InstallReply: replication.receive_install_reply,
+    TimeoutNow: transfer.receive_timeout_now, Removed: removal.receive_removed,
 }

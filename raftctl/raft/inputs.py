@@ -77,6 +77,14 @@ class ReadAsked(NamedTuple):
     request: int
 
 
+class Transfer(NamedTuple):
+    """Hand leadership over to the voter `to` (None: the best). Answered once in `Ready.transferred`, when it
+    was told to lead, or in `Ready.refused`, when nothing has changed."""
+
+    request: int
+    to: Optional[Instance]
+
+
 class Alarm(NamedTuple):
     """The deadline of the last `Ready` may have come; the core looks at the clocks itself."""
 
@@ -128,8 +136,8 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, SnapshotTaken, LinkUp, LinkDown,
-              Founded, Campaign, Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, SnapshotTaken, LinkUp,
+              LinkDown, Founded, Campaign, Stopping, Resigned]
 
 
 class Decision(NamedTuple):
@@ -140,10 +148,14 @@ class Decision(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A request that changed nothing; `code` is one of the error codes of the command protocol."""
+    """A request that changed nothing; `code` is one of the error codes of the command protocol.
+
+    `reason` says more for people, where there is more to say.
+    """
 
     request: int
     code: str
+    reason: str = ""
 
 
 class Accepted(NamedTuple):
@@ -154,10 +166,18 @@ class Accepted(NamedTuple):
     index: int
 
 
+class Transferred(NamedTuple):
+    """A transfer: this node released its term and told `successor` to lead. Who wins, the next term shows."""
+
+    request: int
+    successor: Instance
+
+
 class View(NamedTuple):
     """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it.
 
-    `snapshot_index`: of the newest snapshot, 0 without one. `log_count`, `log_bytes`: the log in memory.
+    `removed`: as in `HardState`. `snapshot_index`: of the newest snapshot, 0 without one. `log_count`,
+    `log_bytes`: the log in memory.
     """
 
     role: str
@@ -167,6 +187,7 @@ class View(NamedTuple):
     commit_index: int
     last_index: int
     configuration: Configuration
+    removed: Position = ORIGIN
     snapshot_index: int = 0
     log_count: int = 0
     log_bytes: int = 0
@@ -189,6 +210,7 @@ class Ready(NamedTuple):
     reads: Tuple[Tuple[int, int], ...]
     accepted: Tuple[Accepted, ...]
     refused: Tuple[Refusal, ...]
+    transferred: Tuple[Transferred, ...]
     decisions: Tuple[Decision, ...]
     deadline: Optional[Instant]
     view: View

@@ -12,15 +12,27 @@ from raftctl.base.errors import require
 from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
 from raftctl.raft.configuration import NOBODY, Configuration
-from raftctl.raft.inputs import FOLLOWER, LEADER, Accepted, Decision, Refusal, Restored, Timing
+from raftctl.raft.inputs import (
+    FOLLOWER,
+    LEADER,
+    Accepted,
+    Decision,
+    Proposed,
+    Refusal,
+    Restored,
+    Timing,
+    Transferred,
+)
 from raftctl.raft.log import Log
 from raftctl.raft.messages import (
     CONFIGURATION,
+    ORIGIN,
     Entry,
     Install,
     Instance,
     Message,
     Position,
+    Release,
     SnapshotMark,
     Write,
 )
@@ -53,6 +65,18 @@ class Acknowledgement(NamedTuple):
     generation: int
     round: int
     proved: int
+
+
+class Handover(NamedTuple):
+    """A transfer before its RELEASE: `successor` has until `deadline` to catch up; proposals are `held`.
+
+    `request` None: the leader's own wish.
+    """
+
+    request: Optional[int]
+    successor: Instance
+    deadline: Instant
+    held: List[Proposed]
 
 
 class _AtDisk(NamedTuple):
@@ -92,12 +116,14 @@ class State:
         self.election_was_late = False
         self.hurry_end = NEVER                           # until then a candidacy is retried in 10–30 ms (P4)
         self.ballots: Dict[Instance, bool] = {}          # answers to the present (pre-)candidacy
+        self.token: Optional[Release] = None             # of the present candidacy, where it was told to lead
         self.owed: Optional[Acknowledgement] = None
 
         self.progress: Dict[Instance, Progress] = {}     # leader only, and so the rest
         self.rounds = Rounds()
         self.reads = Reads()
-        self.uncommitted_bytes = 0                       # bodies in the log that the store was not given yet
+        self.uncommitted_bytes = 0                       # of entries and held proposals the store has not got
+        self.handover: Optional[Handover] = None
         self.term_start = 0                              # index of the no-op of this leadership
         self.lease_end = now
         self.shows_leader = False
@@ -108,6 +134,7 @@ class State:
         self.repeats = Repeats()
         self.accepted: List[Accepted] = []
         self.refused: List[Refusal] = []
+        self.transferred: List[Transferred] = []
         self.confirmed_reads: List[Tuple[int, int]] = []
         self.chunks: List[Tuple[Instance, Install]] = []
 
@@ -140,11 +167,16 @@ class State:
 
     @property
     def can_campaign(self) -> bool:
-        """Is this node one of those that may lead, once no vow forbids it (pitfall 9.7)?
+        """Is this node one of those that may lead, once no vow forbids it (pitfalls 3.10, 9.7)?
 
         Not while a whole snapshot is on its way to the disk: until then there is nothing behind its log.
         """
-        return self.is_voter and not self.stopping and not self.is_installing
+        return self.is_voter and not self.stopping and not self.is_removed and not self.is_installing
+
+    @property
+    def is_removed(self) -> bool:
+        """Did a member show that the cluster names this node no more (`removal.py`)?"""
+        return self.hard.removed != ORIGIN
 
     @property
     def campaign_due(self) -> Instant:
@@ -165,13 +197,18 @@ class State:
     def decide(self, cause: str, effect: str) -> None:
         self.decisions.append(Decision(cause, effect))
 
-    def refuse(self, request: int, code: str) -> None:
-        self.refused.append(Refusal(request, code))
+    def refuse(self, request: int, code: str, reason: str = "") -> None:
+        self.refused.append(Refusal(request, code, reason))
 
     def _find_configuration(self) -> Tuple[Configuration, int]:
         # The newest in the log rules, committed or not (dissertation §4.1); after truncation the one before.
         index, body = self.configuration_at(self.log.last_index)
         return (configurations.decode(body), index) if index else (NOBODY, 0)
+
+    def _configure(self) -> None:
+        self.configuration, self.configuration_index = self._find_configuration()
+        if self.is_removed and self.configuration.find(self.own):
+            self.set_hard(removed=ORIGIN)
 
     def configuration_at(self, index: int) -> Tuple[int, bytes]:
         """Return (index, body) of the newest configuration up to `index`, which is not below the base."""
@@ -205,7 +242,7 @@ class State:
         """Add one entry behind the log; a configuration takes effect at once."""
         self.log.append(entry)
         if entry.kind == CONFIGURATION:
-            self.configuration, self.configuration_index = configurations.decode(entry.body), entry.index
+            self._configure()
 
     def truncate_from(self, index: int) -> None:
         """Forget a suffix conflicting with the leader's log; nothing committed (Raft §5.3, pitfall 2.2)."""
@@ -233,7 +270,7 @@ class State:
             last = min(self.at_disk.last_index, self.commit_index)
             self.at_disk = self.at_disk._replace(last_index=last)
         self.owed = None
-        self.configuration, self.configuration_index = self._find_configuration()
+        self._configure()
 
     @property
     def durable_position(self) -> Position:
@@ -349,4 +386,9 @@ class State:
         self.progress = {}
         for request in self.reads.drop():
             self.refuse(request, "no_leader")
+        handover, self.handover = self.handover, None
+        for held in handover.held if handover else ():
+            self.refuse(held.request, "no_leader")
+        if handover and handover.request is not None:
+            self.refuse(handover.request, "no_leader", "lost leadership before anybody was told to lead")
         self.set_election_deadline(now)

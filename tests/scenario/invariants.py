@@ -17,6 +17,8 @@ from raftctl.raft.messages import (
     InstallReply,
     Message,
     Position,
+    Release,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
@@ -40,6 +42,7 @@ class Invariants:
         self._entries: Dict[Position, Tuple[Entry, int]] = {}      # position → the entry, the term before it
         self._committed: List[Entry] = []
         self._stores: Dict[int, bytes] = {0: b""}
+        self._given_up: Dict[Tuple[str, int], int] = {}            # (node, incarnation) → released term
         self._leader_logs: Dict[Tuple[str, int, int], List[Entry]] = {}
 
     def _require(self, holds: bool, rule: str, node: Node, detail: object) -> None:
@@ -69,6 +72,12 @@ class Invariants:
             self._vote(node, message.term, target)
         elif isinstance(message, Vote):
             self._vote(node, message.term, node.name)
+            token = message.token
+            self._require(token is None or (token.term + 1, token.successor) == (message.term, node.name),
+                          "P4: a token in another candidacy than its own", node, message)
+        elif isinstance(message, (Release, TimeoutNow)):
+            proof = message if isinstance(message, Release) else message.token
+            self._given_up[proof.instance, proof.incarnation] = proof.term
         elif isinstance(message, AppendReply):
             self._require(durable.term >= message.term, "an answer in a term that is not durable", node,
                           message)
@@ -130,6 +139,9 @@ class Invariants:
         self._vote_taken(node, view, log)
         leased = [other.name for other in self._world.nodes.values() if other.is_leased]
         self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
+        given_up = self._given_up.get((node.name, node.incarnation), 0)
+        self._require(not node.is_leased or view.term > given_up, "P4: a lease in a released term", node,
+                      view.term)
 
     def _log_matching(self, node: Node, log: List[Entry]) -> None:
         before = 0
@@ -158,8 +170,11 @@ class Invariants:
         self._require(log[:len(known)] == known, "State Machine Safety", node, f"commits {index}")
         if index <= len(self._committed):
             return
-        # Save of entry 1 (founding) no follower may be the first to know.
-        self._require(view.role == LEADER or index == 1, "committed by a follower", node, index)
+        # Save of entry 1 (founding) no follower may be the first to know; a leader may release its term in
+        # the very step in which it commits.
+        assert node.core is not None
+        led = view.role == LEADER or node.core._state.resigned_term == view.term
+        self._require(led or index == 1, "committed by a follower", node, index)
         nodes, voters = self._world.nodes, view.configuration.voters
         held = [name for name in voters if name in nodes and nodes[name].disk.entries[:index] == log[:index]]
         self._require(len(held) >= quorum_size(voters), "committed without a quorum of disks", node,

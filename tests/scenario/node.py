@@ -112,7 +112,10 @@ class Node:
         for accepted in ready.accepted:
             self._answer(accepted.request, f"appended {accepted.term}:{accepted.index}", keep=True)
         for refusal in ready.refused:
-            self._answer(refusal.request, f"refused, {refusal.code}")
+            reason = f": {refusal.reason}" if refusal.reason else ""
+            self._answer(refusal.request, f"refused, {refusal.code}{reason}")
+        for done in ready.transferred:
+            self._answer(done.request, f"tells {done.successor} to lead")
         for target, message in ready.messages:
             world.invariants.sending(self, target, message)
             world.network.send(self.name, target, message)

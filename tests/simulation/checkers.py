@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from raftctl.raft.configuration import decode, is_quorum, quorum_size
 from raftctl.raft.inputs import LEADER, Restored
-from raftctl.raft.messages import AppendReply, Entry, HardState, InstallReply, Position, Vote, VoteReply
+from raftctl.raft.messages import (
+    AppendReply,
+    Entry,
+    HardState,
+    InstallReply,
+    Position,
+    Release,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
 
 if TYPE_CHECKING:
     from simulation.node import Process
@@ -33,6 +43,7 @@ class Checkers:
         self._checked: Dict[str, Tuple[int, Optional[Entry]]] = {}   # how far each log was looked at
         self._commits: Dict[str, int] = {}                           # and each commit_index
         self._roles: Dict[str, Tuple[str, int]] = {}
+        self._given_up: Dict[Tuple[str, int], int] = {}     # (instance, incarnation) → released term
         self._founding: Optional[Entry] = None
         self._changed = False
         self._digests: Dict[int, str] = {}                           # applied index → of the store
@@ -110,6 +121,12 @@ class Checkers:
             self._vote(process, message.term, target.instance)
         elif kind is Vote:
             self._vote(process, message.term, process.instance)
+            token = message.token
+            if token and (token.term + 1, token.successor) != (message.term, process.instance):
+                self._fail("P4: a token in another candidacy than its own", f"{process.host.name} {message}")
+        elif kind is Release or kind is TimeoutNow:
+            proof = message if kind is Release else message.token
+            self._given_up[proof.instance, proof.incarnation] = proof.term
         elif kind is AppendReply and message.accepted:
             self._acknowledged(process, message)
         elif kind is InstallReply:
@@ -247,7 +264,10 @@ class Checkers:
             return
         if len(holders) > 1:
             self._fail("P2: two lease holders", " ".join(holder.host.name for holder in holders))
-        self._covered(holders[0])
+        holder = holders[0]
+        if holder.board.term <= self._given_up.get((holder.instance, holder.incarnation), 0):
+            self._fail("P4: a lease in a released term", f"{holder.host.name} term {holder.board.term}")
+        self._covered(holder)
 
     def _covered(self, holder: Process) -> None:
         """While a lease holds, a quorum can elect nobody else (this fails long before two leases do)."""

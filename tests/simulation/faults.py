@@ -121,6 +121,16 @@ def _stop(world: World, draws: Draws, host: Host) -> None:
     host.stop()
 
 
+def _transfer(world: World, draws: Draws, host: Host) -> None:
+    """An operator moves leadership; now and then the successor falls asleep over it (pitfall 1.1)."""
+    others = [other for other in _up(world) if other is not host]
+    to = draws.one_of(others) if others and draws.chance(0.7) else None
+    world.trace(host.name, f"is asked to hand over to {to.name if to else 'anybody'}")
+    world.transfers.ask(host.process, to.process.instance if to else "")
+    if to is not None and draws.chance(0.4):
+        world.after(draws.between(0, 4 * MS), _pause, world, draws, to)
+
+
 def _retime(world: World, draws: Draws, host: Host) -> None:
     """Another election min from its next start on, which is soon."""
     least = draws.one_of([100, 250, 600]) * MS
@@ -299,7 +309,8 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "crash": _on(_any, _crash), "power": _on(_any, _power), "power_all": _all_lose_power,
     "kill_guardian": _on(_leader, _kill_guardian), "restart": _on(_any, _stop),
     "stop_leader": _on(_leader, _stop),
-    "retime": _on(_any, _retime),
+    "retime": _on(_any, _retime), "transfer": _on(_leader, _transfer),
+    "transfer_anywhere": _on(_any, _transfer),
     "pause": _on(_any, _pause), "pause_leader": _on(_leader, _pause), "suspend": _on(_any, _suspend),
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),

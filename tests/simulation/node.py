@@ -11,7 +11,7 @@ from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity, Ports, Shown
-from raftctl.cluster.serving import Answer, Ask
+from raftctl.cluster.serving import TRANSFER, Answer, Ask
 from raftctl.cluster.turn import Turn
 from raftctl.disk.directory import open_directory
 from raftctl.node.data import open_data
@@ -221,7 +221,8 @@ class Process(Ports):
 
     def answer(self, ask: Ask, answer: Answer) -> None:
         self._effect()
-        self.world.clients.answered(self, ask.token, answer)
+        asked = self.world.transfers if ask.kind == TRANSFER else self.world.clients
+        asked.answered(self, ask.token, answer)
 
     def show_lease(self, view: View) -> None:
         self._effect()

@@ -82,7 +82,12 @@ PROFILES = {profile.name: profile for profile in (
              "slow_disk": 2, "reset": 1},
             "hosts that are away for long, and what strikes while they are caught up", every_ms=(60, 400),
             span_ms=3500, clients=4, log_bytes=1000, chunk_bytes=16),
+    Profile("transfers",
+            {"transfer": 9, "transfer_anywhere": 1, "pause_leader": 1, "slow_way": 2, "reset": 2,
+             "one_way": 1, "stop_leader": 1, "kill_leader": 1, "slow_disk": 1, "crash": 1},
+            "leadership that is handed over, to sleepers too", every_ms=(40, 300), clients=3),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
-                        kill_guardian=2, restart=2, retime=1, kill_all=1, away=2, at_chunk=2, rot=1), "all of it",
+                        kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2, away=2, at_chunk=2,
+                        rot=1), "all of it",
             sizes=(1, 2, 3, 4, 5), clocks="drawn", founding=("list", "some", "join")),
 )}

@@ -15,6 +15,7 @@ from simulation.hosts import Host
 from simulation.network import Network
 from simulation.profiles import Profile
 from simulation.snapshots import Traps
+from simulation.transfers import Transfers
 
 MS = 1_000_000
 # Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
@@ -46,6 +47,7 @@ class World:
         self.checkers = Checkers(self)
         self.traps = Traps()
         self.clients = Clients(self, profile.clients)
+        self.transfers = Transfers(self)
 
     # --- time
 
