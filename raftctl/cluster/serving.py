@@ -170,7 +170,12 @@ class Serving:
             self._answer(ask.token, Answer(refusal.code, 0, refusal.reason.encode() or None))
 
     def transferred(self, done: Transferred) -> None:
-        self._answer(done.request, Answer(None, 0, done.successor.encode()))
+        """This node leads no more. Who asked for its removal waits for the successor, which does that."""
+        ask = self._open.get(done.request)
+        if ask is not None and ask.kind == CHANGE:
+            self.refused(Refusal(done.request, "no_leader"))
+        else:
+            self._answer(done.request, Answer(None, 0, done.successor.encode()))
 
     def applied(self, entry: Entry) -> None:
         """Apply one committed entry, and answer who proposed it, or what it replaced."""
@@ -228,8 +233,8 @@ class Serving:
         if (leads, address) == (self._leads, self._leader_address):
             return
         self._leads, self._leader_address = leads, address
-        # The leader that answers a transfer leads no more: its answer may come behind that news.
-        self._give_up(lambda leader, ask: leader != address and ask.kind != TRANSFER)
+        # A leader that hands over answers when it leads no more: its answer may come behind that news.
+        self._give_up(lambda leader, ask: leader != address and ask.kind not in (TRANSFER, CHANGE))
         self.retry(now)
 
     def retry(self, now: Instant) -> None:

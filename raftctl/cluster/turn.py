@@ -327,9 +327,9 @@ class Turn:
         self._admit(now)
         for token, answer in self._removing.refused(self.core, self._reached):
             self.serving.ended(token, answer)
-        change = self._removing.next_change(self.core)
-        if change:
-            self.core.step(now, change)
+        step = self._removing.next_step(self.core)
+        if step:
+            self.core.step(now, step)
 
     def _admit(self, now: Instant) -> None:
         wanted = self.joining.next_change(now, self.core, self._reached)
