@@ -162,8 +162,8 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
     unfit = why_unfit(state.standings.own)
     if unfit:
         return unfit
-    if not state.can_campaign:
-        return "must not campaign"
+    if state.is_installing:
+        return "is installing a snapshot"
     if not state.log.holds(message.last):
         return f"holds no {message.last}"
     if not now.reached(vow.end) and not release.ends(vow, token):
