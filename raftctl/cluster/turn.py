@@ -1,7 +1,6 @@
 """One turn of a node over ports: inputs in, then `finish` carries out what core, founding and requests want.
 
-The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled and which
-frames go where; decisions are the core's, the founding's and the joining's.
+The same code runs in the daemon and on simulated ports. Decisions are those of core, founding and joining.
 """
 
 from __future__ import annotations
@@ -125,7 +124,6 @@ class Turn:
         self.core.step(now, inputs.Stopping())
 
     def health(self, now: Instant, ok: bool) -> None:
-        """What this host's check says: an unhealthy leader hands over (design §4.2)."""
         self.core.step(now, inputs.Health(ok))
 
     def resign(self, now: Instant) -> None:

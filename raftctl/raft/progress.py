@@ -14,8 +14,8 @@ class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
     Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
-    up to `IN_FLIGHT_LIMIT` bytes of entries unanswered, so that a slow peer costs the others nothing. `transfer`:
-    the snapshot that it gets instead of entries (`snapshots.py`).
+    up to `IN_FLIGHT_LIMIT` bytes of entries unanswered, so that a slow peer costs the others nothing.
+    `transfer`: the snapshot that it gets instead of entries (`snapshots.py`).
     """
 
     IN_FLIGHT_LIMIT = 1 << 20

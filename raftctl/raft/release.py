@@ -7,8 +7,9 @@ from typing import Tuple
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Member
 from raftctl.raft.messages import Instance, Release
+from raftctl.raft.pledges import Vow
 from raftctl.raft.standing import why_unfit
-from raftctl.raft.state import MS, State, Vow
+from raftctl.raft.state import MS, State
 
 
 def receive_release(state: State, now: Instant, message: Release) -> None:

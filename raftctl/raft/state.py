@@ -38,6 +38,7 @@ from raftctl.raft.messages import (
     Write,
 )
 from raftctl.raft.partial import Partial
+from raftctl.raft.pledges import Acknowledgement, Handover, Vow
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
@@ -46,39 +47,6 @@ from raftctl.raft.standing import Standings, why_reluctant
 
 NEVER = Instant(0, 0)
 MS = 1_000_000
-
-
-class Vow(NamedTuple):
-    """P2: until both clocks reached `end`, no vote, no pre-vote, no candidacy, no term from a vote request.
-
-    Owed to the leader `to` of that incarnation and term; None where a start can't know to whom (start vow).
-    """
-
-    to: Optional[Instance]
-    incarnation: int
-    term: int
-    end: Instant
-
-
-class Acknowledgement(NamedTuple):
-    """What this follower owes its leader: the round to echo, and how far its words proved our log equal."""
-
-    leader: Instance
-    generation: int
-    round: int
-    proved: int
-
-
-class Handover(NamedTuple):
-    """A transfer before its RELEASE: `successor` has until `deadline` to catch up; proposals are `held`.
-
-    `request` None: the leader's own wish.
-    """
-
-    request: Optional[int]
-    successor: Instance
-    deadline: Instant
-    held: List[Proposed]
 
 
 class _AtDisk(NamedTuple):

@@ -18,8 +18,9 @@ from raftctl.base.instants import Instant
 from raftctl.raft import election, proposals, release
 from raftctl.raft.inputs import LEADER, Transferred
 from raftctl.raft.messages import Instance, Release, TimeoutNow
+from raftctl.raft.pledges import Handover
 from raftctl.raft.standing import why_unfit
-from raftctl.raft.state import MS, Handover, State
+from raftctl.raft.state import MS, State
 
 # --- the leader
 
