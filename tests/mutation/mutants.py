@@ -188,6 +188,40 @@ MUTANTS = (
            "not self._missing() and not self._twins():\n            self._found",
            "len(self._missing()) * 2 < len(self._list) and not self._twins():\n            self._found",
            ("simulation founding",)),
+    # --- snapshots
+    Mutant("chunk_acknowledged_before_it_is_durable", "raft/installing.py",
+           "    partial.receive(message.data)\n",
+           "    partial.receive(message.data)\n    partial.durable = partial.received\n"
+           "    _acknowledge(state, partial)\n", ("scenario", "simulation snapshots")),
+    Mutant("snapshot_acknowledged_before_it_is_durable", "raft/installing.py",
+           "    if partial.is_whole:\n        _begin(state, message.mark)\n",
+           "    if partial.is_whole:\n        _begin(state, message.mark)\n"
+           "        state.durable_index = index\n"
+           "        state.owed = Acknowledgement(peer, generation, message.round, index)\n"
+           "        following.acknowledge(state)\n", ("scenario install_ack", "simulation snapshots")),
+    Mutant("log_kept_after_a_conflicting_install", "raft/installing.py",
+           "    if state.log.holds(mark.position):\n        return\n    state.decide(", "    return\n    state.decide(",
+           ("scenario install_on_a_diverging", "simulation snapshots")),
+    Mutant("snapshot_of_what_is_not_durable", "raft/core.py",
+           "min(state.commit_index, state.durable_index))\n        state.handed_out",
+           "state.commit_index)\n        state.handed_out", ("scenario", "simulation disks")),
+    Mutant("compaction_up_to_the_newer_snapshot", "raft/snapshots.py",
+           "        state.drop_upto = state.snapshots[0].position.index",
+           "        state.drop_upto = state.snapshots[-1].position.index", ("scenario log_is_kept",)),
+    Mutant("configuration_of_the_snapshot_ignored", "raft/state.py",
+           "        return self.snapshots[-1].configuration_index, self.snapshots[-1].configuration\n",
+           "        return 0, b\"\"\n", ("scenario install_brings", "simulation snapshots")),
+    Mutant("snapshot_displaced_while_it_is_sent", "raft/snapshots.py",
+           "    return (len(state.snapshots) < 2\n", "    return (True\n", ("scenario no_third",)),
+    Mutant("candidacy_while_installing", "raft/state.py",
+           " and not self.is_removed and not self.is_installing", " and not self.is_removed",
+           ("scenario installing_follower",)),
+    Mutant("install_cut_short_is_not_completed_at_start", "raft/state.py",
+           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):", "        if False:",
+           ("simulation snapshots",)),
+    Mutant("owed_ack_outlives_its_term", "raft/state.py",
+           "            # What was proven equal to a leader's log of before need not be so to the same node's of now.\n"
+           "            self.owed = None\n", "", ("scenario owed_ack",)),
     # --- reads
     Mutant("read_confirmed_by_an_earlier_round", "raft/replication.py",
            "        state.reads.join_round(number, state.commit_index)",
