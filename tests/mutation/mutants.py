@@ -107,7 +107,7 @@ MUTANTS = (
     Mutant("two_votes_in_a_term", "raft/election.py",
            "    if state.hard.vote not in (None, peer):", "    if False:", ("simulation leaders",)),
     Mutant("truncation_on_an_old_matching_append", "raft/following.py",
-           "        if entry.index > state.log.last_index or state.log.term_at(entry.index) != entry.term:",
+           "        if not state.log.holds(entry.position):",
            "        if True:", ("scenario", "simulation links")),
     Mutant("commit_beyond_the_last_matched_entry", "raft/following.py",
            "    state.commit_index = max(state.commit_index, min(message.commit, proved))",
