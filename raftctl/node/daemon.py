@@ -41,7 +41,7 @@ from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
 from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
-from raftctl.node.loop import Call, Done, Heard, Loop
+from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.status import Status
@@ -167,7 +167,8 @@ class Daemon:
                               lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(self._journal, lambda number: self._inbox.post(Done(number)),
-                              lambda error: _die(self._logs, error))
+                              lambda error: _die(self._logs, error),
+                              lambda room, why: self._inbox.post(Room(room, why)))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._links, self._requests,
                                self._status, self._board, self._tell, self._resolve_members)
         self._loop = Loop(turn, self._inbox)

@@ -10,6 +10,7 @@ from raftctl.raft import configuration as configurations
 from raftctl.raft import (
     election,
     following,
+    fullness,
     leadership,
     lease,
     membership,
@@ -25,6 +26,7 @@ from raftctl.raft.inputs import (
     Alarm,
     Campaign,
     ChangeAsked,
+    DiskRoom,
     Founded,
     Input,
     LinkDown,
@@ -43,6 +45,7 @@ from raftctl.raft.inputs import (
 )
 from raftctl.raft.messages import (
     CONFIGURATION,
+    PLENTY,
     Append,
     AppendReply,
     Entry,
@@ -134,6 +137,11 @@ class Core:
                      for peer, progress in state.progress.items())
 
     @property
+    def is_full(self) -> bool:
+        """Is the disk of this node full?"""
+        return self._state.room != PLENTY
+
+    @property
     def is_settled(self) -> bool:
         """Is the newest configuration known to be committed?"""
         return self._state.configuration_index <= self._state.commit_index
@@ -201,6 +209,9 @@ class Core:
         else:
             election.count_votes(state, now)
 
+    def _disk_room(self, now: Instant, given: DiskRoom) -> None:
+        fullness.note_room(self._state, given.room)
+
     def _link_up(self, now: Instant, given: LinkUp) -> None:
         known = self._state.incarnations.get(given.peer, 0)
         self._state.incarnations[given.peer] = max(known, given.incarnation)
@@ -235,7 +246,8 @@ class Core:
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
     ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
-    LinkUp: Core._link_up, LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign,
+    DiskRoom: Core._disk_room, LinkUp: Core._link_up, LinkDown: Core._link_down, Founded: Core._founded,
+    Campaign: Core._campaign,
     Stopping: Core._stopping, Resigned: Core._resigned,
 }
 _RECEIVERS = {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
-from raftctl.raft import release
+from raftctl.raft import fullness, release
 from raftctl.raft.inputs import FOLLOWER, LEADER
-from raftctl.raft.messages import ORIGIN, Append, AppendReply, Instance, Position
+from raftctl.raft.messages import ORIGIN, PLENTY, Append, AppendReply, Instance, Position
 from raftctl.raft.state import Acknowledgement, State, Vow
 
 
@@ -63,14 +63,16 @@ def _take_entries(state: State, message: Append):
         if entry.index > state.log.last_index or state.log.term_at(entry.index) != entry.term:
             break
         fresh += 1
-    new = message.entries[fresh:]
+    new = fullness.fitting(message.entries[fresh:], state.room)
     if new and new[0].index <= state.log.last_index:
         state.decide(f"{state.log.position(new[0].index)} conflicts with {new[0].position}",
                      f"truncates from {new[0].index}")
         state.truncate_from(new[0].index)
     for entry in new:
         state.append(entry)
-    return message.previous.index + len(message.entries)
+    if state.room != PLENTY:
+        state.room = max(state.room - fullness.size(new), 0)
+    return message.previous.index + fresh + len(new)
 
 
 def _hint(state: State, previous: Position) -> Position:
@@ -85,6 +87,7 @@ def acknowledge(state: State) -> None:
     if owed is None:
         return
     match = min(owed.proved, state.durable_index)
-    state.send(owed.leader, AppendReply(state.term, owed.generation, owed.round, True, match, ORIGIN))
+    state.send(owed.leader, AppendReply(state.term, owed.generation, owed.round, True, match, ORIGIN,
+                                        state.room))
     if match >= owed.proved:
         state.owed = None

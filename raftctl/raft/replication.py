@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from raftctl.base.instants import Instant
-from raftctl.raft import lease
+from raftctl.raft import fullness, lease
 from raftctl.raft.configuration import quorum_index
 from raftctl.raft.inputs import LEADER
-from raftctl.raft.messages import Append, AppendReply, Instance
+from raftctl.raft.messages import Append, AppendReply, Entry, Instance
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import State
 
@@ -36,18 +38,25 @@ def flush(state: State, now: Instant) -> None:
         begin_round(state, now)
         lease.renew(state, now)       # a cluster of one has its quorum at once
     for peer, progress in state.progress.items():
-        while peer in state.links and progress.may_send and progress.next_index <= state.log.last_index:
+        while (peer in state.links and progress.may_send and progress.next_index <= state.log.last_index
+               and _next_entries(state, progress)):
             _send_append(state, peer, progress, with_entries=True)
 
 
 def _send_append(state: State, peer: Instance, progress: Progress, *, with_entries: bool) -> None:
     previous = min(progress.next_index - 1, state.log.last_index)
-    entries = state.log.chunk(previous, CHUNK_BYTES) if with_entries else ()
+    entries = _next_entries(state, progress) if with_entries else ()
     append = Append(state.term, state.incarnation, state.timing.election_min, state.rounds.current,
                     state.log.position(previous), state.commit_index, entries)
     state.send_now(peer, append)
     if with_entries and (entries or progress.probing):
         progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
+
+
+def _next_entries(state: State, progress: Progress) -> Tuple[Entry, ...]:
+    """Return what the peer lacks, as much as goes into one append and onto its disk."""
+    previous = min(progress.next_index - 1, state.log.last_index)
+    return fullness.fitting(state.log.chunk(previous, CHUNK_BYTES), progress.room_left)
 
 
 def link_up(state: State, peer: Instance, generation: int) -> None:
@@ -74,6 +83,7 @@ def receive_append_reply(state: State, now: Instant, peer: Instance, message: Ap
     progress.last_ack = now
     progress.acked_round = max(progress.acked_round, min(message.round, state.rounds.current))
     if message.accepted:
+        progress.room = message.room
         if progress.accepted(min(message.match, state.log.last_index)):
             advance_commit(state)
     else:
