@@ -2,19 +2,20 @@
 
 Pure. One change at a time is the core's rule; who asks waits for it. A voter is never removed for silence:
 only who is named is. The last voter stays, and a change after which the voters that are connected are no
-majority needs force: it could not be committed (pitfall 3.8).
+majority needs force: it could not be committed (pitfall 3.8). A leader that is to go hands over first, and
+its successor removes it (`raft/membership.py` says why).
 """
 
 from __future__ import annotations
 
-from typing import Dict, List, NamedTuple, Optional, Tuple
+from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 from raftctl.base.errors import PeerFault
 from raftctl.cluster.joining import Reached
 from raftctl.cluster.serving import Answer, Ask, Changes
 from raftctl.raft.configuration import Configuration, Member, quorum_size
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import ChangeAsked
+from raftctl.raft.inputs import ChangeAsked, Transfer
 
 _FORCED = b"\x01"
 
@@ -45,7 +46,7 @@ class Removing(Changes):
         self._asks: Dict[int, Removal] = {}
 
     def ask(self, ask: Ask) -> None:
-        """Take a CHANGE ask; it leaves by `refused`, `next_change`, `forget` or `withdraw`."""
+        """Take a CHANGE ask; it leaves by `refused`, `next_step`, `forget` or `withdraw`."""
         self._asks[ask.token] = decode_removal(ask.body)
 
     def withdraw(self, token: int) -> bool:
@@ -68,14 +69,16 @@ class Removing(Changes):
                 answers.append((token, answer))
         return answers
 
-    def next_change(self, core: Core) -> Optional[ChangeAsked]:
-        """Return the change to ask the core for now, None for none; taken."""
+    def next_step(self, core: Core) -> Union[ChangeAsked, Transfer, None]:
+        """Return what to ask the core for now, None for nothing; taken."""
         if not core.may_change:
             return None
         for token, removal in self._asks.items():
             member = core.configuration.at_address(removal.address)
             if member:
                 del self._asks[token]
+                if member.instance == self._own:
+                    return Transfer(token, None)
                 return ChangeAsked(token, core.configuration.replaced(without=member.instance))
         return None
 
@@ -85,8 +88,6 @@ class Removing(Changes):
         if member is None:
             return Answer("not_found", 0, None)
         left = [voter for voter in configuration.voters if voter != member.instance]
-        if member.instance == self._own and left:
-            return _refuse(f"{removal.address} leads; stop it, then remove it")
         if not left:
             return _refuse(f"{removal.address} is the last voter: it can't leave; stop it instead")
         connected = sum(1 for voter in left if self._is_connected(configuration.find(voter), reached))

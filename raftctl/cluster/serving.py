@@ -170,7 +170,12 @@ class Serving:
             self._answer(ask.token, Answer(refusal.code, 0, refusal.reason.encode() or None))
 
     def transferred(self, done: Transferred) -> None:
-        self._answer(done.request, Answer(None, 0, done.successor.encode()))
+        """This node leads no more. Who asked for its removal waits for the successor, which does that."""
+        ask = self._open.get(done.request)
+        if ask is not None and ask.kind == CHANGE:
+            self.refused(Refusal(done.request, "no_leader"))
+        else:
+            self._answer(done.request, Answer(None, 0, done.successor.encode()))
 
     def applied(self, entry: Entry) -> None:
         """Apply one committed entry, and answer who proposed it, or what it replaced."""
@@ -186,6 +191,12 @@ class Serving:
             self._answer(token, Answer("no_leader", 0, None))
         else:
             self._answer(token, Answer(result.code, result.revision, None))
+
+    def replaced(self, store: Store, index: int) -> None:
+        """Serve `store` from now on, a snapshot up to `index`; what became of proposals in it is unknown."""
+        self._store = store
+        for at in [at for at in self._at_index if at <= index]:
+            self._answer(self._at_index.pop(at)[1], _UNKNOWN)
 
     def ended(self, token: int, answer: Answer) -> None:
         """A CHANGE ends without an entry."""
@@ -222,8 +233,8 @@ class Serving:
         if (leads, address) == (self._leads, self._leader_address):
             return
         self._leads, self._leader_address = leads, address
-        # The leader that answers a transfer leads no more: its answer may come behind that news.
-        self._give_up(lambda leader, ask: leader != address and ask.kind != TRANSFER)
+        # A leader that hands over answers when it leads no more: its answer may come behind that news.
+        self._give_up(lambda leader, ask: leader != address and ask.kind not in (TRANSFER, CHANGE))
         self.retry(now)
 
     def retry(self, now: Instant) -> None:

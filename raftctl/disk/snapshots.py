@@ -109,9 +109,9 @@ class Snapshots:
         """
         part = self._part
         if chunk.offset == 0:
+            self._part = None
             if part:
                 part.abandon()
-            self._part = None
             part = self._part = self._draft(chunk.mark, INSTALLED)
         require(part is not None and (part.mark, part.length) == (chunk.mark, chunk.offset),
                 "a chunk out of order", chunk.mark.position, chunk.offset)

@@ -26,7 +26,8 @@ def note_room(state: State, room: int) -> None:
         else:
             state.decide("the disk is full", "takes no new writes")
     if room != PLENTY:
-        room = max(room - size(state.log.between(state.durable_index, state.log.last_index)), 0)
+        behind = max(state.durable_index, state.log.base.index)
+        room = max(room - size(state.log.between(behind, state.log.last_index)), 0)
     state.room = room
 
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from raftctl.base.instants import Instant
 from raftctl.raft.messages import PLENTY
+
+if TYPE_CHECKING:
+    from raftctl.raft.snapshots import Transfer
 
 
 class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
     Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
-    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing.
+    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing. `transfer`:
+    the snapshot that it gets instead of entries (`snapshots.py`).
     """
 
     IN_FLIGHT_LIMIT = 1 << 20
 
     __slots__ = ("match_index", "next_index", "probing", "probe_sent", "acked_round", "last_ack",
-                 "room", "_in_flight", "in_flight_bytes")
+                 "room", "_in_flight", "in_flight_bytes", "transfer")
 
     def __init__(self, next_index: int) -> None:
         self.match_index = 0
@@ -26,6 +30,7 @@ class Progress:
         self.acked_round = 0
         self.last_ack: Optional[Instant] = None
         self.room = PLENTY               # of its disk, by its last acknowledgement
+        self.transfer: Optional[Transfer] = None
         self.restart()
 
     def restart(self) -> None:
@@ -34,6 +39,8 @@ class Progress:
         self.probe_sent = False
         self._in_flight: list = []       # (last index of the append, its bytes), oldest first
         self.in_flight_bytes = 0
+        if self.transfer:
+            self.transfer.asked = None
 
     @property
     def may_send(self) -> bool:

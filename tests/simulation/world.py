@@ -14,6 +14,7 @@ from simulation.draws import Draws
 from simulation.hosts import Host
 from simulation.network import Network
 from simulation.profiles import Profile
+from simulation.snapshots import Traps
 from simulation.transfers import Transfers
 
 MS = 1_000_000
@@ -44,6 +45,7 @@ class World:
         self._by_address: Dict[str, Host] = {}
         self.network = Network(self, profile.latency_ms, profile.slow)
         self.checkers = Checkers(self)
+        self.traps = Traps()
         self.clients = Clients(self, profile.clients)
         self.transfers = Transfers(self)
 

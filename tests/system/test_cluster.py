@@ -257,3 +257,14 @@ def test_leave_from_a_follower_and_the_last_voter_stays(tmp_path):
         assert raftctl("-c", leader.config, "state").stdout == b'{ "state": "LEADER" }\n'
         refused = raftctl("-c", leader.config, "leave")
         assert refused.returncode == 1 and b"is the last voter: it can't leave" in refused.stderr
+
+
+def test_a_leader_leaves_by_its_successor(tmp_path):
+    with Cluster(tmp_path, 3) as cluster:
+        leader = cluster.start().leader()
+        left = raftctl("-c", leader.config, "leave")
+        assert left.returncode == 0, left.stderr
+        others = [host for host in cluster.hosts if host is not leader]
+        wait_for(lambda: sorted(host.state() for host in others) == ["FOLLOWER", "LEADER"], "a successor")
+        wait_for(lambda: leader.state() == "UNINITIALIZED", "the former leader to be told")
+        assert all(host.request("status")["votersNeeded"] == 2 for host in others)

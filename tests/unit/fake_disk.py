@@ -83,6 +83,13 @@ class FakeDisk(Files):
         after.names_now, after.names_stored = dict(reached), dict(reached)
         return after
 
+    def damage(self, path, place):
+        """Flip a bit of the file, counted from its middle."""
+        file = self.names_now[path]
+        at = (len(file.stored) // 2 + place) % len(file.stored)
+        file.stored[at] ^= 1
+        file.cached[at] = file.stored[at]
+
     @staticmethod
     def _reaches(names, name):
         while name != "/":

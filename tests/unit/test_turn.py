@@ -271,6 +271,28 @@ def test_a_dead_member_is_removed_and_the_rest_tolerates_what_it_says():
     assert len(leader.shown.view.configuration.voters) == 2
 
 
+@pytest.mark.parametrize("asks", ("the leader", "a follower"))
+def test_a_leader_that_is_to_go_hands_over_and_its_successor_removes_it(asks):
+    world = three()
+    leader = world.leaders()[0]
+    follower = next(node for node in world.nodes.values() if node is not leader)
+    answer = world.ask(leader if asks == "the leader" else follower, CHANGE, removal(leader.address), 300)
+    assert answer.code is None and leader.address not in answer.value.decode().split("\n")
+    world.run(3000)
+    (successor,) = world.leaders()
+    assert successor is not leader and leader.state == "UNINITIALIZED"
+
+
+def test_a_leader_without_a_successor_is_not_removed():
+    world = three()
+    leader = world.leaders()[0]
+    for node in list(world.nodes.values()):
+        if node is not leader:
+            node.kill()
+    refused = world.ask(leader, CHANGE, removal(leader.address, forced=True))
+    assert (refused.code, refused.value) == ("refused", b"no other voter is fit to lead")
+
+
 def test_whom_nobody_knows_and_the_last_voter_are_not_removed():
     world = World()
     alone = world.add(1)
