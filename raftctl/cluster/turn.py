@@ -294,7 +294,7 @@ class Turn:
                 and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
     def _must_welcome(self, hello: Hello) -> bool:
-        """Is it a member that knows no cluster yet? Founders get FOUND instead while somebody holds entry 1."""
+        """Is it a member that knows no cluster yet? Founders get FOUND while somebody holds entry 1."""
         if hello.cluster_id or not hello.fresh or not self.core.configuration.find(hello.instance):
             return False
         entry = self.core.founding_entry
