@@ -27,6 +27,7 @@ from raftctl.raft.log import Log
 from raftctl.raft.messages import (
     CONFIGURATION,
     ORIGIN,
+    PLENTY,
     Entry,
     Install,
     Instance,
@@ -78,6 +79,7 @@ class State:
         self.hard_number = 0                             # the write that carries the present hard state
         self.write_number = self.persisted_number = 0
         self.at_disk: Optional[_AtDisk] = None
+        self.room = PLENTY                               # see `fullness.py`
         self._held: List[Tuple[int, Instance, Message]] = []
 
         self.vow = Vow(None, 0, 0, now.plus(self.hard.promise))
@@ -244,8 +246,8 @@ class State:
         Until that is durable, what is committed and on disk here goes on counting, and nothing more.
         """
         require(base.index > self.commit_index, "a new log for what is committed", base, self.commit_index)
-        self.durable_index = min(self.durable_index, self.commit_index)
         self.durable_before = self.log.position(self.durable_index)
+        self.durable_index = min(self.durable_index, self.commit_index)
         self._reset_log(base)
         self.submitted_index = base.index
         if self.at_disk:
