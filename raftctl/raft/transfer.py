@@ -158,7 +158,7 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
     token, vow = message.token, state.vow
     if token.term != state.term:
         return f"is in term {state.term}"
-    if not state.is_voter:
+    if not state.is_voter or state.is_removed:
         return "is no voter"
     unfit = why_unfit(state.standings.own)
     if unfit:
