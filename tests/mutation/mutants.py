@@ -212,6 +212,8 @@ MUTANTS = (
     Mutant("priority_moves_leadership_without_preempt", "raft/transfer.py",
            "not (standing.preempt and standing.priority > above)", "not standing.priority > above",
            ("scenario priority",)),
+    Mutant("standing_of_an_older_incarnation_counts", "raft/preference.py",
+           " or message.incarnation < state.incarnations.get(peer, 0):", ":", ("scenario standing",)),
     Mutant("standing_is_said_once", "raft/preference.py",
            "    if standings.told_at is None or now", "    if standings.told_at is None and now",
            ("scenario standing",)),
