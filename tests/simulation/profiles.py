@@ -31,6 +31,7 @@ class Profile(NamedTuple):
     clients: int = 2
     priorities: Tuple[int, ...] = (100,)
     preempting: float = 0.0
+    failing_checks: float = 0.0    # the share of those that go on failing when all else has healed
     timing: Timing = TIMING
     log_bytes: int = 1500          # of log between two snapshots
     chunk_bytes: int = 40
@@ -95,7 +96,7 @@ PROFILES = {profile.name: profile for profile in (
             {"health_flap": 6, "all_unhealthy": 2, "kill_leader": 3, "isolate_leader": 2, "transfer": 2,
              "crash": 2, "one_way": 1, "slow_disk": 1, "stop_leader": 1, "reset": 1},
             "witnesses, checks that fail, caretakers, preemption", every_ms=(60, 400), span_ms=4500,
-            priorities=(0, 0, 50, 100, 100, 200), preempting=0.5),
+            priorities=(0, 0, 50, 100, 100, 200), preempting=0.5, failing_checks=0.6),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
                         kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2, away=2, at_chunk=2,
                         rot=1), "all of it",
