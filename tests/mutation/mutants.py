@@ -200,7 +200,7 @@ MUTANTS = (
            "        state.owed = Acknowledgement(peer, generation, message.round, index)\n"
            "        following.acknowledge(state)\n", ("scenario install_ack", "simulation snapshots")),
     Mutant("log_kept_after_a_conflicting_install", "raft/installing.py",
-           "    if state.log.holds(mark.position):\n        return\n    state.decide(", "    return\n    state.decide(",
+           "    if state.log.holds(mark.position):\n        return\n", "    return\n",
            ("scenario install_on_a_diverging", "simulation snapshots")),
     Mutant("snapshot_of_what_is_not_durable", "raft/core.py",
            "min(state.commit_index, state.durable_index))\n        state.handed_out",
@@ -217,11 +217,12 @@ MUTANTS = (
            " and not self.is_removed and not self.is_installing", " and not self.is_removed",
            ("scenario installing_follower",)),
     Mutant("install_cut_short_is_not_completed_at_start", "raft/state.py",
-           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):", "        if False:",
+           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):",
+           "        if False:",
            ("simulation snapshots",)),
     Mutant("owed_ack_outlives_its_term", "raft/state.py",
-           "            # What was proven equal to a leader's log of before need not be so to the same node's of now.\n"
-           "            self.owed = None\n", "", ("scenario owed_ack",)),
+           "need not be so to the same node's of now.\n            self.owed = None\n",
+           "need not be so to the same node's of now.\n", ("scenario owed_ack",)),
     # --- reads
     Mutant("read_confirmed_by_an_earlier_round", "raft/replication.py",
            "        state.reads.join_round(number, state.commit_index)",

@@ -440,7 +440,8 @@ COMMANDS: Dict[str, Entry] = {
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
     "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…",
                  "a forged or late message arrives at once"),
-    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]", "what the nodes (all) hold now"),
+    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]",
+                  "what the nodes (all) hold now"),
 }
 
 

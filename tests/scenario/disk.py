@@ -51,7 +51,7 @@ class Disk:
         if write.hard_state is not None:
             self.hard_state = write.hard_state
         if write.base is not None:
-            require(any(mark.position == write.base for mark in self.snapshots), "a base without its snapshot")
+            require(any(mark.position == write.base for mark in self.marks), "a base without its snapshot")
             self.entries, self.base = self._committed(write.base.index), write.base
         for entry in write.entries:
             require(self.base.index < entry.index <= len(self.entries) + 1, "a gap on the disk",

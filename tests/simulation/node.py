@@ -267,7 +267,7 @@ _STEPS = {
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
     "done": lambda process, number: process.turn.persisted(process.now, number),
     "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
-    "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
+    "chunk_read": lambda process, *read: process.turn.chunk_read(process.now, *read),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
     "stop": lambda process: process.turn.stop(process.now),

@@ -1,4 +1,4 @@
-"""Snapshots on real processes: the log stays small, a member that was away long is caught up by an install."""
+"""Snapshots on real processes: the log stays small, a member that was away long is caught up by one."""
 
 from __future__ import annotations
 

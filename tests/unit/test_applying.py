@@ -32,7 +32,8 @@ def parted(world):
 
 def write(world, node, count):
     for number in range(count):
-        assert world.ask(node, PROPOSE, commands.encode_put(b"k%d" % (number % 7), b"v%d" % number)).code is None
+        command = commands.encode_put(b"k%d" % (number % 7), b"v%d" % number)
+        assert world.ask(node, PROPOSE, command).code is None
 
 
 def index_of(node):

@@ -222,7 +222,8 @@ class Leader(Node):
 
     def __init__(self, count=20, keep=10):
         super().__init__((1,) + (3,) * (count - 2), hard=HardState(3))
-        self.give(Campaign(), Received("n2", 1, PreVoteReply(4, True, 0)), Received("n2", 1, VoteReply(4, True)))
+        self.give(Campaign(), Received("n2", 1, PreVoteReply(4, True, 0)),
+                  Received("n2", 1, VoteReply(4, True)))
         assert self.core.role == LEADER
         self.acknowledge(count)
         for index in (keep, count):
@@ -230,8 +231,8 @@ class Leader(Node):
         self.sent.clear()
 
     def acknowledge(self, match):
-        self.give(Received("n2", self.state.links["n2"], AppendReply(4, self.state.links["n2"], 1, True, match,
-                                                                     ORIGIN)))
+        generation = self.state.links["n2"]
+        self.give(Received("n2", generation, AppendReply(4, generation, 1, True, match, ORIGIN)))
 
     def refuse(self, hint):
         self.state.progress["n2"].match_index = 0
@@ -279,7 +280,8 @@ def test_a_lost_chunk_is_sent_again_and_heartbeats_go_on():
     leader.sent.clear()
     for _ in range(9):
         leader.now = leader.now.plus(100 * MS)
-        leader.give(Received("n2", 1, AppendReply(4, 1, leader.state.rounds.current, True, 0, ORIGIN)), Alarm())
+        heartbeat = AppendReply(4, 1, leader.state.rounds.current, True, 0, ORIGIN)
+        leader.give(Received("n2", 1, heartbeat), Alarm())
     assert len(leader.chunks) == 1 and len(leader.sent) == 9
     leader.now = leader.now.plus(100 * MS)
     leader.give(Alarm())
