@@ -38,7 +38,7 @@ from raftctl.net.listen import PeerListener
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
 from raftctl.node.inbox import Inbox
-from raftctl.node.loop import Call, Done, Heard, Loop
+from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.snapshotter import Snapshotter
@@ -147,7 +147,7 @@ class Daemon:
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(data.journal, lambda number: self._inbox.post(Done(number)),
                               lambda error: _die(self._logs, error),
-                              lambda room, why: _log.warning("%s", why or "the disk has room again"))
+                              lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
                                         lambda error: _die(self._logs, error))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,

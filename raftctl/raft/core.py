@@ -10,6 +10,7 @@ from raftctl.raft import configuration as configurations
 from raftctl.raft import (
     election,
     following,
+    fullness,
     installing,
     leadership,
     lease,
@@ -27,6 +28,7 @@ from raftctl.raft.inputs import (
     Alarm,
     Campaign,
     ChangeAsked,
+    DiskRoom,
     Founded,
     Input,
     LinkDown,
@@ -46,6 +48,7 @@ from raftctl.raft.inputs import (
 )
 from raftctl.raft.messages import (
     CONFIGURATION,
+    PLENTY,
     Append,
     AppendReply,
     Entry,
@@ -164,6 +167,11 @@ class Core:
                      for peer, progress in state.progress.items())
 
     @property
+    def is_full(self) -> bool:
+        """Is the disk of this node full?"""
+        return self._state.room != PLENTY
+
+    @property
     def is_settled(self) -> bool:
         """Is the newest configuration known to be committed?"""
         return self._state.configuration_index <= self._state.commit_index
@@ -235,6 +243,9 @@ class Core:
         else:
             election.count_votes(state, now)
 
+    def _disk_room(self, now: Instant, given: DiskRoom) -> None:
+        fullness.note_room(self._state, given.room)
+
     def _snapshot_taken(self, now: Instant, given: SnapshotTaken) -> None:
         snapshots.taken(self._state, given.mark)
 
@@ -272,8 +283,9 @@ class Core:
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
     ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
-    SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up, LinkDown: Core._link_down,
-    Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
+    DiskRoom: Core._disk_room, SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up,
+    LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping,
+    Resigned: Core._resigned,
 }
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,

@@ -107,7 +107,7 @@ _FIXED = {
     PRE_VOTE: (PreVote, struct.Struct("!QQQ")),
     PRE_VOTE_REPLY: (PreVoteReply, struct.Struct("!Q?Q")),
     VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
-    APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQ")),
+    APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQQ")),
     INSTALL_REPLY: (InstallReply, struct.Struct("!QQQQQQ")),
 }
 _KIND = {message: kind for kind, (message, _) in _FIXED.items()}
@@ -186,7 +186,7 @@ def decode_message(data: bytes) -> Message:
     if message is PreVote:
         return PreVote(fields[0], Position(*fields[1:]))
     if message is AppendReply:
-        return AppendReply(*fields[:5], Position(*fields[5:]))
+        return AppendReply(*fields[:5], Position(*fields[5:7]), fields[7])
     if message is InstallReply:
         return InstallReply(*fields[:3], Position(*fields[3:5]), fields[5])
     return message(*fields)

@@ -166,13 +166,17 @@ class Append(NamedTuple):
     entries: Tuple[Entry, ...]
 
 
+# Room on a disk that is not full, in bytes.
+PLENTY = 2**64 - 1
+
+
 class AppendReply(NamedTuple):
     """`round` is the append's; `generation` that of the connection on which it came (P2 counts no other).
 
     accepted: all up to `match` is durable here and equal to the leader's log.
     refused (the logs differ at `previous`): `match` is 0, `hint` is the last position here that could agree:
     the leader goes back by whole terms (Raft §5.3, last paragraphs). `term` above the leader's ends its
-    leadership.
+    leadership. `room`: how many bytes of entries the disk here can take (`fullness.py`).
     """
 
     term: int
@@ -181,6 +185,7 @@ class AppendReply(NamedTuple):
     accepted: bool
     match: int
     hint: Position
+    room: int = PLENTY
 
 
 class Install(NamedTuple):

@@ -1,7 +1,8 @@
-"""Proposals: appended by the leader, held while it hands over, refused when too much is uncommitted."""
+"""Proposals: appended by the leader, held while it hands over, refused where disks or memory are full."""
 
 from __future__ import annotations
 
+from raftctl.raft import fullness
 from raftctl.raft.inputs import LEADER, Accepted, Proposed
 from raftctl.raft.messages import Entry
 from raftctl.raft.state import State
@@ -14,6 +15,10 @@ def propose(state: State, given: Proposed) -> None:
     """Append `given`, answer it by a refusal, or hold it until the transfer that is under way has ended."""
     if state.role != LEADER:
         state.refuse(given.request, "no_leader")
+        return
+    full = fullness.why_refused(state)
+    if full:
+        state.refuse(given.request, "store_full", full)
         return
     if state.uncommitted_bytes >= UNCOMMITTED_LIMIT:
         state.refuse(given.request, "busy")

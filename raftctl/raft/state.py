@@ -27,6 +27,7 @@ from raftctl.raft.log import Log
 from raftctl.raft.messages import (
     CONFIGURATION,
     ORIGIN,
+    PLENTY,
     Entry,
     Install,
     Instance,
@@ -108,6 +109,7 @@ class State:
         self.hard_number = 0                             # the write that carries the present hard state
         self.write_number = self.persisted_number = 0
         self.at_disk: Optional[_AtDisk] = None
+        self.room = PLENTY                               # see `fullness.py`
         self._held: List[Tuple[int, Instance, Message]] = []
 
         self.vow = Vow(None, 0, 0, now.plus(self.hard.promise))

@@ -56,6 +56,7 @@ def heal(world: World) -> None:
     for host in world.hosts:
         host.disk_ms = world.profile.disk_ms
         host.resume()
+        host.free_space()
         host.start()
     world.trace("fault", "all healed")
 
@@ -284,6 +285,18 @@ def _slow_disk(world: World, draws: Draws, host: Host) -> None:
     world.after(draws.between(100, 1500) * MS, setattr, host, "disk_ms", world.profile.disk_ms)
 
 
+def _full_disk(world: World, draws: Draws, host: Host) -> None:
+    """No room for another file, for a while."""
+    world.trace("fault", f"the disk of {host.name} is full")
+    host.disk.is_full = True
+    world.after(draws.between(300, 2500) * MS, host.free_space)
+
+
+def _full_disks(world: World, draws: Draws) -> None:
+    for host in _up(world):
+        _full_disk(world, draws, host)
+
+
 def _failed_disk(world: World, draws: Draws, host: Host) -> None:
     """EIO at one of the next operations: the node must end and stay down (P3), unless a majority needs it."""
     if _spare(world):
@@ -324,7 +337,7 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "pause": _on(_any, _pause), "pause_leader": _on(_leader, _pause), "suspend": _on(_any, _suspend),
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
-    "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
+    "full_disk": _on(_any, _full_disk), "full_disks": _full_disks, "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
     "wipe": _on(_any, _wipe), "add": _add, "away": _away, "at_chunk": _at_chunk, "rot": _on(_any, _rot),
 }
 KINDS = tuple(_ACTS)

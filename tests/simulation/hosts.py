@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 from unit.fake_disk import Died, FakeDisk
 
 from raftctl.base.errors import DiskFault
+from raftctl.disk.files import DiskFull
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.raft.encoding import encode_message
@@ -40,6 +41,7 @@ class Host:
         self.is_paused = self.is_suspended = False
         self.is_down = False           # by an operator or for good: nobody restarts it
         self.guardian_lives = True
+        self.lacked_space = False      # what it is down for
 
     @property
     def is_frozen(self) -> bool:
@@ -64,7 +66,7 @@ class Host:
         try:
             self.process = Process(self)
         except DiskFault as fault:
-            self.is_down = True
+            self.is_down, self.lacked_space = True, isinstance(fault, DiskFull)
             self.world.trace(self.name, f"start refused: {fault}")
             return
         except Died:
@@ -144,6 +146,13 @@ class Host:
         if process is self.process:
             self.end_process("has stopped")
 
+    def free_space(self) -> None:
+        """The operator does what the message says: free space, then start a node that ended for the lack of it."""
+        self.disk.is_full = False
+        if self.is_down and self.lacked_space:
+            self.is_down = False
+            self.start()
+
     # --- freezing
 
     def pause(self) -> None:
@@ -175,7 +184,7 @@ class Host:
 
     def disk_failed(self, fault: DiskFault) -> None:
         """Exit status 74, and nobody restarts it (P3)."""
-        self.is_down = True
+        self.is_down, self.lacked_space = True, isinstance(fault, DiskFull)
         self.end_process(f"ends: {fault}")
 
     def _written(self, process: Process) -> None:
