@@ -140,6 +140,10 @@ def set_latency(world: World, words: Words) -> None:
         world.network.latencies[way] = ns(words[-1])
 
 
+def set_room(world: World, words: Words) -> None:
+    world.nodes[words[0]].disk.has_room = {"yes": True, "no": False}[words[1]]
+
+
 # --- time
 
 def run(world: World, words: Words) -> int:
@@ -409,6 +413,7 @@ COMMANDS: Dict[str, Entry] = {
     "clock": Entry(set_clock, True, "clock NODE [boot RATE] [raw RATE]", "how fast its clocks run (1: true)"),
     "disk": Entry(set_disk, True, "disk NODE MS|stuck",
                   "how long a sync takes; stuck: until a later disk command"),
+    "room": Entry(set_room, True, "room NODE yes|no", "has its disk room for a snapshot that is sent to it?"),
     "latency": Entry(set_latency, True, "latency NODE from|to NODE… MS",
                      "how long messages are on their way"),
     "run": Entry(run, False, "run to MS | run for MS", "let time pass, that moment included"),

@@ -195,11 +195,11 @@ class Host:
             return
         write, process.pending = process.pending, None
         try:
-            process.append(write)
+            has_room = process.append(write)
         except DiskFault as fault:
             self.disk_failed(fault)
         else:
-            process.post(("done", write.number))
+            process.post(("done", write.number, has_room))
 
     def _interrupt_write(self, process: Process) -> None:
         """It was killed with a write under way: that got as far as it got."""
