@@ -147,18 +147,23 @@ class Journal:
 
     # --- writing
 
-    def append(self, write: Write) -> None:
-        """Make `write` durable. After a failure every later append is refused: the process must end (P3)."""
+    def append(self, write: Write) -> bool:
+        """Make `write` durable; False where there is no room for the snapshot that its chunk begins.
+
+        After a failure every later append is refused: the process must end (P3).
+        """
         require(not self._failed, "append after a failed one", write.number)
         self._failed = True
+        has_room = True
         if write.chunk:
             require(self._snapshots is not None, "a chunk without snapshots", write.number)
-            self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]
+            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]
         self._drop_upto = max(self._drop_upto, write.drop_upto)
         batch = Batch(write.hard_state, write.entries, write.memory, write.base)
         if batch != _NOTHING:
             self._put(batch)
         self._failed = False
+        return has_room
 
     def _put(self, batch: Batch) -> None:
         while True:

@@ -96,9 +96,10 @@ class DiskRoom(NamedTuple):
 
 
 class Persisted(NamedTuple):
-    """Write `number` and all before it are durable."""
+    """Write `number` and all before it are durable; `has_room`: save for a snapshot that its chunk begins."""
 
     number: int
+    has_room: bool = True
 
 
 class SnapshotTaken(NamedTuple):

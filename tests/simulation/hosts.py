@@ -200,17 +200,17 @@ class Host:
             return
         write, process.pending = process.pending, None
         try:
-            process.append(write)
+            has_room = process.append(write)
         except DiskFault as fault:
             self.disk_failed(fault)
         else:
-            process.post(("done", write.number))
+            process.post(("done", write.number, has_room))
 
     def _interrupt_write(self, process: Process) -> None:
         """It was killed with a write under way: that got as far as it got."""
         if process.pending is None or self.draws.chance(0.3):
             return
-        # With the last chunk of a snapshot come its name and those that it displaces before the journal's part.
+        # With the last chunk of a snapshot come its name, and those it displaces, before the journal's part.
         steps = 12 if process.pending.chunk else 4
         self.disk.die_at = self.disk.count + self.draws.between(1, steps)
         with contextlib.suppress(Died, DiskFault):

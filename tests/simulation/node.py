@@ -194,11 +194,12 @@ class Process(Ports):
     def read_chunk(self, peer: str, wanted: Install) -> None:
         self._snapshotter.read(peer, wanted)
 
-    def append(self, write: Any) -> None:
+    def append(self, write: Any) -> bool:
         """What the disk thread does, at its own moment."""
-        self._journal.append(write)
+        has_room = self._journal.append(write)
         self.world.checkers.durable(self, write)
         self._tidy()
+        return has_room
 
     def _tidy(self) -> None:
         self._journal.tidy(may_grow=not self._journal.full or self.world.now >= self._next_try)
@@ -294,9 +295,9 @@ _STEPS = {
     "link_down": lambda process, address, generation, reason: process.turn.link_down(
         process.now, parse(address), generation, reason),
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
-    "done": lambda process, number: process.turn.persisted(process.now, number),
+    "done": lambda process, *done: process.turn.persisted(process.now, *done),
     "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
-    "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
+    "chunk_read": lambda process, *read: process.turn.chunk_read(process.now, *read),
     "room": lambda process, room: process.turn.core.step(process.now, DiskRoom(room)),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
