@@ -264,8 +264,8 @@ class State:
         Until that is durable, what is committed and on disk here goes on counting, and nothing more.
         """
         require(base.index > self.commit_index, "a new log for what is committed", base, self.commit_index)
-        self.durable_index = min(self.durable_index, self.commit_index)
         self.durable_before = self.log.position(self.durable_index)
+        self.durable_index = min(self.durable_index, self.commit_index)
         self._reset_log(base)
         self.submitted_index = base.index
         if self.at_disk:

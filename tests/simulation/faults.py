@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.disk.snapshots import name_of
-from raftctl.raft.inputs import Timing
+from raftctl.raft.inputs import LEADER, Timing
 from simulation.draws import Draws
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _slow_way(world: World, draws: Draws, host: Host) -> None:
 
 
 def _away(world: World, draws: Draws) -> None:
-    """A follower is cut off until the others' logs begin behind its own, or for a second."""
+    """A follower is cut off until the leader's log begins behind its own, at the longest for two seconds."""
     leader = _leader(world, draws)
     others = [host for host in world.hosts if host is not leader]
     if others:
@@ -235,7 +235,17 @@ def _away(world: World, draws: Draws) -> None:
         ways = _both([host.address], [other.address for other in world.hosts if other is not host])
         world.trace("network", f"cut {host.name} off")
         world.network.cut(ways)
-        world.after(draws.between(300, 1000) * MS, _heal, world, ways)
+        _come_back(world, host, ways, world.now + 2000 * MS)
+
+
+def _come_back(world: World, host: Host, ways: List[Tuple[str, str]], latest: int) -> None:
+    states = [other.process.turn.core._state for other in _up(world) if other is not host]
+    own = host.process.turn.core.view().last_index if host.process else 0
+    is_behind = any(state.role == LEADER and state.log.base.index > own for state in states)
+    if is_behind or world.now > latest or not any(world.network.is_cut(*way) for way in ways):
+        _heal(world, ways)
+    else:
+        world.after(50 * MS, _come_back, world, host, ways, latest)
 
 
 def _at_chunk(world: World, draws: Draws) -> None:

@@ -205,6 +205,8 @@ class Host:
         """It was killed with a write under way: that got as far as it got."""
         if process.pending is None or self.draws.chance(0.3):
             return
-        self.disk.die_at = self.disk.count + self.draws.between(1, 4)
+        # With the last chunk of a snapshot come its name and those that it displaces before the journal's part.
+        steps = 12 if process.pending.chunk else 4
+        self.disk.die_at = self.disk.count + self.draws.between(1, steps)
         with contextlib.suppress(Died, DiskFault):
             process.append_unseen(process.pending)

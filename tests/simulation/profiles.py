@@ -30,7 +30,7 @@ class Profile(NamedTuple):
     disk_ms: Tuple[float, float] = (0.2, 3.0)
     clients: int = 2
     timing: Timing = TIMING
-    log_bytes: int = 3000          # of log between two snapshots
+    log_bytes: int = 1500          # of log between two snapshots
     chunk_bytes: int = 40
 
     def rates(self, draws: Draws, number: int) -> Tuple[float, float]:
@@ -78,10 +78,10 @@ PROFILES = {profile.name: profile for profile in (
     Profile("timing", {"retime": 5, "kill_leader": 2, "kill": 2, "isolate_leader": 2, "pause_leader": 2},
             "an election min that changes from start to start", clocks="drawn"),
     Profile("snapshots",
-            {"away": 6, "at_chunk": 7, "rot": 2, "kill_leader": 1, "crash": 2, "power": 2, "power_all": 1,
-             "slow_disk": 2, "reset": 1},
-            "hosts that are away for long, and what strikes while they are caught up", every_ms=(60, 400),
-            span_ms=3500, clients=4, log_bytes=1000, chunk_bytes=16),
+            {"away": 8, "at_chunk": 8, "rot": 2, "kill_leader": 1, "crash": 1, "power": 1, "power_all": 1,
+             "slow_disk": 1, "reset": 1},
+            "hosts that are away for long, and what strikes while they are caught up", sizes=(3, 5, 5),
+            every_ms=(100, 500), span_ms=4500, clients=4, log_bytes=700, chunk_bytes=16),
     Profile("full", {"full_disk": 5, "full_disks": 3, "kill_leader": 3, "power": 1, "away": 2, "crash": 1},
             "disks without room for a segment, a snapshot or another's", every_ms=(60, 400), span_ms=2500,
             clients=4),
