@@ -45,7 +45,7 @@ from raftctl.node.snapshotter import Snapshotter
 from raftctl.node.status import Status
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Timing
-from raftctl.raft.messages import ORIGIN
+from raftctl.raft.messages import ORIGIN, Standing
 
 _log = logging.getLogger(__name__)
 
@@ -133,7 +133,8 @@ class Daemon:
                                              listed)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
-        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw)
+        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw,
+                    Standing(node.priority, preempt=node.preempt))
         founding = None
         if not data.restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), _draw_id)

@@ -9,7 +9,8 @@ from raftctl.base.instants import Instant
 from raftctl.raft import fullness, release
 from raftctl.raft.inputs import FOLLOWER, LEADER
 from raftctl.raft.messages import ORIGIN, PLENTY, Append, AppendReply, Install, Instance, Position
-from raftctl.raft.state import Acknowledgement, State, Vow
+from raftctl.raft.pledges import Acknowledgement, Vow
+from raftctl.raft.state import State
 
 
 def heed(state: State, now: Instant, peer: Instance, generation: int,

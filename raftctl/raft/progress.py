@@ -15,8 +15,8 @@ class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
     Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
-    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing. `transfer`:
-    the snapshot that it gets instead of entries (`snapshots.py`).
+    up to `IN_FLIGHT_LIMIT` bytes of entries unanswered, so that a slow peer costs the others nothing.
+    `transfer`: the snapshot that it gets instead of entries (`snapshots.py`).
     """
 
     IN_FLIGHT_LIMIT = 1 << 20
@@ -52,7 +52,7 @@ class Progress:
         return self.room if self.room == PLENTY else max(self.room - self.in_flight_bytes, 0)
 
     def sent(self, last_index: int, size: int) -> None:
-        """Note an append with entries up to `last_index` of `size` body bytes."""
+        """Note an append with entries up to `last_index` of `size` bytes."""
         if self.probing:
             self.probe_sent = True
             return

@@ -12,7 +12,7 @@ from raftctl.raft.messages import ORIGIN, Append, AppendReply, Entry, InstallRep
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import State
 
-# Body bytes of one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
+# Bytes of the entries in one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
 CHUNK_BYTES = 64 * 1024
 
 
@@ -58,7 +58,7 @@ def _send_append(state: State, peer: Instance, progress: Progress, *, with_entri
     entries = _next_entries(state, progress) if with_entries else ()
     state.send_now(peer, _append(state, state.log.position(previous), entries))
     if with_entries and (entries or progress.probing):
-        progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
+        progress.sent(previous + len(entries), sum(entry.size for entry in entries))
 
 
 def _next_entries(state: State, progress: Progress) -> Tuple[Entry, ...]:

@@ -12,7 +12,7 @@ from raftctl.disk.files import DiskFull
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.raft.encoding import encode_message
-from raftctl.raft.messages import Release
+from raftctl.raft.messages import Release, Standing
 from simulation.clocks import HostClock
 from simulation.node import MS, Process
 
@@ -34,6 +34,11 @@ class Host:
         self.address = f"tcp://{self.name}:8089"
         self.draws = world.draws.child(self.name)
         self.timing = world.profile.timing
+        profile = world.profile
+        # The first is one that can be LEADER: else nobody would have to be in the end.
+        choice = profile.priorities if number > 1 else tuple(filter(None, profile.priorities))
+        self.standing = Standing(self.draws.child("priority").one_of(choice),
+                                 preempt=self.draws.child("preempt").chance(profile.preempting))
         self.disk = FakeDisk()
         self.disk_ms: Tuple[float, float] = world.profile.disk_ms
         self.process: Optional[Process] = None

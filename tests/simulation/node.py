@@ -57,6 +57,7 @@ class Process(Ports):
         self._room: Optional[int] = None
         self._next_try = 0
         self._led_term = 0
+        self.is_healthy = True         # as the core was told last
         self._open()
 
     def _open(self) -> None:
@@ -72,7 +73,7 @@ class Process(Ports):
         self._snapshotter = Snapshotter(self)
         self.world.checkers.recovered(self, data.restored)
         core = Core(self.instance, self.incarnation, self.timing, data.restored, self.now,
-                    draws.child("core").fraction)
+                    draws.child("core").fraction, host.standing)
         founding = None
         if not data.restored.entries and not identity.cluster_id:
             founding = Founding(self.address, self.instance, host.listed, host.join,
@@ -276,6 +277,10 @@ class Process(Ports):
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)
 
+    def _health(self, ok: bool) -> None:
+        self.turn.health(self.now, ok)
+        self.is_healthy = ok
+
     def _resign(self) -> None:
         self.turn.resign(self.now)
         self.world.after(0, self.host.stopped, self)
@@ -296,6 +301,6 @@ _STEPS = {
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
     "stop": lambda process: process.turn.stop(process.now),
-    "resign": Process._resign,
+    "resign": Process._resign, "health": Process._health,
     "change": lambda process, step: process.turn.core.step(process.now, step),
 }
