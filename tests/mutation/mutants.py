@@ -108,8 +108,11 @@ MUTANTS = (
            "    return message.previous.index + fresh + len(new)",
            "    return message.previous.index + len(message.entries)", ("unit fullness", "simulation full")),
     Mutant("room_counted_twice", "raft/fullness.py",
-           "        room = max(room - size(state.log.between(behind, state.log.last_index)), 0)\n", "",
+           "        state.room = max(room - size(state.log.between(behind, state.log.last_index)), 0)\n", "",
            ("unit fullness",)),
+    Mutant("entries_that_do_not_fit_are_written", "raft/fullness.py",
+           "    batch = fitting(waiting, min(WRITE_BYTES, state.disk_left)) if waiting else ()",
+           "    batch = fitting(waiting, WRITE_BYTES) if waiting else ()", ("unit fullness",)),
     # --- P1
     Mutant("commit_by_count_of_earlier_terms", "raft/replication.py",
            "    if index <= state.commit_index or state.log.term_at(index) != state.term:",
