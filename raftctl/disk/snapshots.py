@@ -105,10 +105,11 @@ class Snapshots:
     def write_chunk(self, chunk: Chunk) -> None:
         """Add a chunk of another node's snapshot; with the last one it is durable under its name.
 
-        A chunk at offset 0 begins anew, and drops what is there of any other.
+        One at offset 0 begins anew, and drops what is there of any other. An empty one only makes room, and
+        raises `DiskFull`, changing nothing, where there is none.
         """
         part = self._part
-        if chunk.offset == 0:
+        if chunk.offset == 0 and (part is None or part.length or part.mark != chunk.mark):
             self._part = None
             if part:
                 part.abandon()

@@ -242,7 +242,7 @@ class Core:
     def _persisted(self, now: Instant, given: Persisted) -> None:
         state = self._state
         state.persisted(given.number)
-        installing.persisted(state, given.number)
+        installing.persisted(state, now, given)
         if state.role == LEADER:
             replication.advance_commit(state)
             lease.renew(state, now)

@@ -96,9 +96,13 @@ class DiskRoom(NamedTuple):
 
 
 class Persisted(NamedTuple):
-    """Write `number` and all before it are durable."""
+    """Write `number` and all before it are durable; but for its chunk where that was not `chunk_taken`.
+
+    So it is where a chunk begins a snapshot for which there is no room.
+    """
 
     number: int
+    chunk_taken: bool = True
 
 
 class SnapshotTaken(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from raftctl.base.instants import Instant
 from raftctl.raft import following, snapshots
+from raftctl.raft.inputs import Persisted
 from raftctl.raft.messages import Install, InstallReply, Instance, SnapshotMark
 from raftctl.raft.partial import Partial
 from raftctl.raft.pledges import Acknowledgement
@@ -38,11 +39,15 @@ def receive_install(state: State, now: Instant, peer: Instance, generation: int,
         _acknowledge(state, partial)
         return
     if not partial.received:
-        state.decide(f"{state.name(peer)} sends the snapshot {message.mark.position}",
-                     f"takes its {message.mark.size} bytes")
-    partial.receive(message.data)
+        partial.begin(message.data)
+        return
+    _receive(state, partial, message.data)
+
+
+def _receive(state: State, partial: Partial, data: bytes) -> None:
+    partial.receive(data)
     if partial.is_whole:
-        _begin(state, message.mark)
+        _begin(state, partial.mark)
 
 
 def _note_newest(state: State, peer: Instance, generation: int, message: Install) -> None:
@@ -59,10 +64,22 @@ def _begin(state: State, mark: SnapshotMark) -> None:
     state.replace_log(mark.position)
 
 
-def persisted(state: State, number: int) -> None:
-    """Write `number` is durable: acknowledge the chunk in it; with the last one the snapshot is in force."""
+def persisted(state: State, now: Instant, given: Persisted) -> None:
+    """A write is durable: acknowledge the chunk in it; with the last one the snapshot is in force."""
     partial = state.partial
-    if partial is None or not partial.persisted(number):
+    if partial is None or not partial.persisted(given.number):
+        return
+    if not given.chunk_taken:
+        # Unanswered, its sender tries again after election max: there may be room by then (pitfall 5.5).
+        state.partial = None
+        if state.repeats.is_due(now, ("no room", partial.leader), partial.mark):
+            state.decide(f"the disk has no room for the snapshot {partial.mark.position}", "takes none of it")
+        return
+    first = partial.take_first()
+    if first is not None:
+        state.decide(f"{state.name(partial.leader)} sends the snapshot {partial.mark.position}",
+                     f"takes its {partial.mark.size} bytes")
+        _receive(state, partial, first)
         return
     if not partial.is_whole:
         _acknowledge(state, partial)

@@ -15,7 +15,8 @@ class Partial:
     of the newest message about it, for its acknowledgement to echo.
     """
 
-    __slots__ = ("term", "mark", "leader", "generation", "round", "received", "durable", "_chunk", "_number")
+    __slots__ = ("term", "mark", "leader", "generation", "round", "received", "durable", "_chunk", "_number",
+                 "_first")
 
     def __init__(self, term: int, mark: SnapshotMark, leader: Instance) -> None:
         self.term, self.mark, self.leader = term, mark, leader
@@ -23,6 +24,7 @@ class Partial:
         self.received = self.durable = 0
         self._chunk: Optional[Chunk] = None
         self._number = 0
+        self._first: Optional[bytes] = None      # waits until there is room for all of it
 
     @property
     def is_whole(self) -> bool:
@@ -31,12 +33,25 @@ class Partial:
     @property
     def is_settled(self) -> bool:
         """Is all that arrived durable?"""
-        return self.received == self.durable
+        return self.received == self.durable and self._first is None
 
     @property
     def has_chunk(self) -> bool:
         """Does a chunk wait for the next write?"""
         return self._chunk is not None
+
+    def begin(self, data: bytes) -> None:
+        """Take the first bytes: an empty chunk goes before them, for the disk to make room or say no.
+
+        Nothing has happened by then that a full disk would have to undo (pitfall 5.5).
+        """
+        self._first = data
+        self._chunk = Chunk(self.mark, 0, b"")
+
+    def take_first(self) -> Optional[bytes]:
+        """Return the bytes that waited for room, None where none do."""
+        taken, self._first = self._first, None
+        return taken
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes; all before them is durable."""

@@ -87,11 +87,11 @@ MUTANTS = (
            "            with guarded(path, \"naming the snapshot\"):\n",
            "            if len(self.marks) == KEPT:\n"
            "                files.unlink(os.path.join(self.path, name_of(self.marks[-1])))\n"
-           "            with guarded(path, \"naming the snapshot\"):\n", ("unit snapshots",)),
-    Mutant("one_snapshot_kept", "disk/snapshots.py", "KEPT = 2", "KEPT = 1", ("unit snapshots",)),
+           "            with guarded(path, \"naming the snapshot\"):\n", ("unit disk_snapshots",)),
+    Mutant("one_snapshot_kept", "disk/snapshots.py", "KEPT = 2", "KEPT = 1", ("unit disk_snapshots",)),
     Mutant("snapshot_checksum_not_checked", "disk/snapshot_file.py",
            "        if read_range(files, descriptor, offset, _WORD.size) != _WORD.pack(crc):",
-           "        if False:", ("unit snapshots",)),
+           "        if False:", ("unit disk_snapshots",)),
     Mutant("cache_believed_at_the_start", "disk/journal.py",
            "                files.forget_cached(descriptor)\n", "", ("unit disk_story",)),
     Mutant("full_disk_met_when_a_segment_is_needed", "disk/journal.py",
@@ -110,6 +110,8 @@ MUTANTS = (
     Mutant("room_counted_twice", "raft/fullness.py",
            "        state.room = max(room - size(state.log.between(behind, state.log.last_index)), 0)\n", "",
            ("unit fullness",)),
+    Mutant("a_chunk_without_room_is_acknowledged", "raft/installing.py", "    if not given.chunk_taken:",
+           "    if False:", ("unit snapshots",)),
     Mutant("entries_that_do_not_fit_are_written", "raft/fullness.py",
            "    batch = fitting(waiting, min(WRITE_BYTES, state.disk_left)) if waiting else ()",
            "    batch = fitting(waiting, WRITE_BYTES) if waiting else ()", ("unit fullness",)),

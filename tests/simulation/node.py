@@ -196,8 +196,9 @@ class Process(Ports):
 
     def append(self, write: Any) -> None:
         """What the disk thread does, at its own moment."""
-        self._journal.append(write)
-        self.world.checkers.durable(self, write)
+        taken = self._journal.append(write)
+        self.world.checkers.durable(self, write if taken else write._replace(chunk=None))
+        self.post(("done", write.number, taken))
         self._tidy()
 
     def _tidy(self) -> None:
@@ -294,7 +295,7 @@ _STEPS = {
     "link_down": lambda process, address, generation, reason: process.turn.link_down(
         process.now, parse(address), generation, reason),
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
-    "done": lambda process, number: process.turn.persisted(process.now, number),
+    "done": lambda process, number, taken: process.turn.persisted(process.now, number, taken),
     "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
     "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
     "room": lambda process, room: process.turn.core.step(process.now, DiskRoom(room)),

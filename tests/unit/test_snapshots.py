@@ -131,7 +131,8 @@ def test_pitfall_4_3_a_chunk_elsewhere_is_answered_with_what_is_here():
     assert node.install(mark, 0, b"x" * 30).offset == 30
     assert node.install(mark, 0, b"x" * 30).offset == 30
     assert node.install(mark, 70, b"x" * 30).offset == 30
-    assert [write.chunk.offset for write in node.writes if write.chunk] == [0]
+    assert [write.chunk for write in node.writes if write.chunk] == [Chunk(mark, 0, b""),
+                                                                     Chunk(mark, 0, b"x" * 30)]
 
 
 @pytest.mark.parametrize("other, term", [(mark_of(3, 8), 4), (mark_of(3, 9, 99), 4), (mark_of(3, 9), 5)])
@@ -160,7 +161,7 @@ def test_a_late_answer_of_the_disk_for_another_transfer_acknowledges_nothing():
     node.sent.clear()
     node.stuck = True
     node.give(Persisted(node.writes[-1].number))
-    assert node.sent == [] and node.writes[-1].chunk == Chunk(mark_of(3, 8), 0, b"x" * 20)
+    assert node.sent == [] and node.writes[-1].chunk == Chunk(mark_of(3, 8), 0, b"")
 
 
 def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committed_here():
@@ -168,6 +169,7 @@ def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committe
     node.append(Position(2, 2), commit=2)
     node.stuck = True
     assert node.install(mark_of(3, 9), 0, b"x" * 100) is None
+    node.give(Persisted(node.writes[-1].number))            # there is room for it
     assert node.append(ORIGIN, *log_of((1, 2, 3)), commit=3) == AppendReply(4, 1, 1, True, 0, ORIGIN)
     assert node.core.durable[1] == Position(2, 4)           # what a restart would find (P7)
     assert not node.core.may_snapshot and not node.state.can_campaign
@@ -175,6 +177,19 @@ def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committe
     node.give(Persisted(node.writes[-1].number))
     assert node.sent[-1].match == 9 and node.core.durable[1] == Position(3, 9)
     assert node.committed == [1, 2]
+
+
+def test_pitfall_5_5_without_room_a_snapshot_is_not_begun_and_asked_for_again():
+    node, mark = Node((1, 2, 2), hard=HardState(4, None, 500 * MS)), mark_of(3, 9)
+    node.stuck = True
+    for _ in range(2):
+        assert node.install(mark, 0, b"x" * 100) is None
+        assert node.writes[-1].chunk == Chunk(mark, 0, b"")
+        node.give(Persisted(node.writes[-1].number, chunk_taken=False))
+        assert node.sent == [] and node.core.durable[1] == Position(2, 3)
+    assert node.state.can_campaign and node.append(Position(2, 3)).accepted
+    node.stuck = False
+    assert node.install(mark, 0, b"x" * 100).match == 9
 
 
 def test_words_of_an_older_term_install_nothing():
