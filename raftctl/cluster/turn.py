@@ -101,8 +101,8 @@ class Turn:
         elif kind in _FRAMES:
             _FRAMES[kind](self, now, hello, body)
 
-    def persisted(self, now: Instant, number: int, chunk_taken: bool = True) -> None:
-        self.core.step(now, inputs.Persisted(number, chunk_taken))
+    def persisted(self, now: Instant, number: int, has_room: bool = True) -> None:
+        self.core.step(now, inputs.Persisted(number, has_room))
         if self._adopting:
             # Entry 1 was in this write or an earlier one: only now may the cluster id be on disk (§6).
             self._adopting = False

@@ -16,7 +16,7 @@ from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_range, res
 from raftctl.disk.records import Batch, Segment
 from raftctl.disk.recovery import Replay
 from raftctl.disk.snapshots import Snapshots
-from raftctl.raft.messages import ORIGIN, Chunk, Entry, HardState, Position, Write
+from raftctl.raft.messages import ORIGIN, Entry, HardState, Position, Write
 
 SEGMENT_SIZE = 16 << 20
 # Of a full disk's last segment, the part that only votes and terms are for.
@@ -148,30 +148,22 @@ class Journal:
     # --- writing
 
     def append(self, write: Write) -> bool:
-        """Make `write` durable; return False where there is no room for the snapshot that its chunk begins.
+        """Make `write` durable; False where there is no room for the snapshot that its chunk begins.
 
-        That chunk is then as if it had never come. After a failure every later append is refused: the process
-        must end (P3).
+        After a failure every later append is refused: the process must end (P3).
         """
         require(not self._failed, "append after a failed one", write.number)
         self._failed = True
-        chunk_taken = write.chunk is None or self._take_chunk(write.chunk)
+        has_room = True
+        if write.chunk:
+            require(self._snapshots is not None, "a chunk without snapshots", write.number)
+            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]
         self._drop_upto = max(self._drop_upto, write.drop_upto)
         batch = Batch(write.hard_state, write.entries, write.memory, write.base)
         if batch != _NOTHING:
             self._put(batch)
         self._failed = False
-        return chunk_taken
-
-    def _take_chunk(self, chunk: Chunk) -> bool:
-        require(self._snapshots is not None, "a chunk without snapshots", chunk.mark.position)
-        try:
-            self._snapshots.write_chunk(chunk)   # type: ignore[union-attr]
-        except DiskFull:
-            if chunk.is_last:
-                raise      # a small one, all in one chunk: the rest of this write builds upon it
-            return False
-        return True
+        return has_room
 
     def _put(self, batch: Batch) -> None:
         while True:

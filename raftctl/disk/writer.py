@@ -60,9 +60,9 @@ class Writer:
                 if write is None:
                     self._journal.close()
                     return
-                chunk_taken = self._journal.append(write)
+                has_room = self._journal.append(write)
                 self.in_flight_since = None
-                self._persisted(write.number, chunk_taken)
+                self._persisted(write.number, has_room)
                 self._tidy()
         except BaseException as error:   # whatever it is, the node must not go on without its disk
             self._failed(error)

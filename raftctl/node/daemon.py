@@ -146,7 +146,7 @@ class Daemon:
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
                               lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
-        self._writer = Writer(data.journal, lambda number, taken: self._inbox.post(Done(number, taken)),
+        self._writer = Writer(data.journal, lambda *done: self._inbox.post(Done(*done)),
                               lambda error: _die(self._logs, error),
                               lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,

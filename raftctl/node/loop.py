@@ -30,10 +30,10 @@ LONGEST_WAIT_S = 5.0
 
 
 class Done(NamedTuple):
-    """The disk has write `number`, and its chunk of a snapshot unless there is no room for that one."""
+    """The disk has write `number`; `has_room` as in `Persisted`."""
 
     number: int
-    chunk_taken: bool
+    has_room: bool
 
 
 class Room(NamedTuple):
@@ -152,7 +152,7 @@ _STEPS = {
     LinkUp: lambda turn, now, item: turn.link_up(now, item.address, item.generation, item.hello),
     LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason),
     FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
-    Done: lambda turn, now, item: turn.persisted(now, item.number, item.chunk_taken),
+    Done: lambda turn, now, item: turn.persisted(now, item.number, item.has_room),
     Room: _take_room,
     Taken: lambda turn, now, item: turn.snapshot_taken(now, item.mark),
     ChunkRead: lambda turn, now, item: turn.chunk_read(now, item.peer, item.wanted, item.data),

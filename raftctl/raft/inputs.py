@@ -96,13 +96,10 @@ class DiskRoom(NamedTuple):
 
 
 class Persisted(NamedTuple):
-    """Write `number` and all before it are durable; but for its chunk where that was not `chunk_taken`.
-
-    So it is where a chunk begins a snapshot for which there is no room.
-    """
+    """Write `number` and all before it are durable; `has_room`: save for a snapshot that its chunk begins."""
 
     number: int
-    chunk_taken: bool = True
+    has_room: bool = True
 
 
 class SnapshotTaken(NamedTuple):

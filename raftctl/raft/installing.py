@@ -33,21 +33,24 @@ def receive_install(state: State, now: Instant, peer: Instance, generation: int,
     if partial is None or (partial.term, partial.mark) != (message.term, message.mark):
         state.partial = partial = Partial(message.term, message.mark, peer)
     _note_newest(state, peer, generation, message)
+    if not partial.has_room and message.offset == 0:
+        partial.early = message.data
     if not partial.is_settled:
         return                                  # answered once what came before is durable
     if message.offset != partial.received:
         _acknowledge(state, partial)
-        return
+    else:
+        _take(state, partial, message.data)
+
+
+def _take(state: State, partial: Partial, data: bytes) -> None:
+    mark = partial.mark
     if not partial.received:
-        partial.begin(message.data)
-        return
-    _receive(state, partial, message.data)
-
-
-def _receive(state: State, partial: Partial, data: bytes) -> None:
+        state.decide(f"{state.name(partial.leader)} sends the snapshot {mark.position}",
+                     f"takes its {mark.size} bytes")
     partial.receive(data)
     if partial.is_whole:
-        _begin(state, partial.mark)
+        _begin(state, mark)
 
 
 def _note_newest(state: State, peer: Instance, generation: int, message: Install) -> None:
@@ -64,26 +67,36 @@ def _begin(state: State, mark: SnapshotMark) -> None:
     state.replace_log(mark.position)
 
 
-def persisted(state: State, now: Instant, given: Persisted) -> None:
+def persisted(state: State, now: Instant, done: Persisted) -> None:
     """A write is durable: acknowledge the chunk in it; with the last one the snapshot is in force."""
     partial = state.partial
-    if partial is None or not partial.persisted(given.number):
+    if partial is None or not partial.persisted(done.number):
         return
-    if not given.chunk_taken:
-        # Unanswered, its sender tries again after election max: there may be room by then (pitfall 5.5).
-        state.partial = None
-        if state.repeats.is_due(now, ("no room", partial.leader), partial.mark):
-            state.decide(f"the disk has no room for the snapshot {partial.mark.position}", "takes none of it")
-        return
-    first = partial.take_first()
-    if first is not None:
-        state.decide(f"{state.name(partial.leader)} sends the snapshot {partial.mark.position}",
-                     f"takes its {partial.mark.size} bytes")
-        _receive(state, partial, first)
-        return
-    if not partial.is_whole:
+    if not partial.has_room:
+        _begin_with_room(state, now, partial, has_room=done.has_room)
+    elif partial.is_whole:
+        _complete(state, partial)
+    else:
         _acknowledge(state, partial)
+
+
+def _begin_with_room(state: State, now: Instant, partial: Partial, *, has_room: bool) -> None:
+    """The disk has made room for the snapshot, or has none: then the leader's next try may find some."""
+    mark = partial.mark
+    if not has_room:
+        state.partial = None
+        if state.repeats.is_due(now, "room", mark.position):
+            state.decide(f"no room for the snapshot {mark.position} of {mark.size} bytes", "waits for some")
         return
+    partial.has_room = True
+    if partial.early and _still_follows(state, partial):
+        _take(state, partial, partial.early)
+    else:
+        _acknowledge(state, partial)
+    partial.early = b""
+
+
+def _complete(state: State, partial: Partial) -> None:
     mark = partial.mark
     state.partial = None
     snapshots.remember(state, mark)

@@ -78,7 +78,11 @@ class SnapshotMark(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`."""
+    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`.
+
+    First an empty one: the disk makes room for all of it, or answers that there is none (P3: a full disk
+    costs nobody a vote).
+    """
 
     mark: SnapshotMark
     offset: int

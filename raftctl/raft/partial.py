@@ -12,19 +12,20 @@ from raftctl.raft.messages import Chunk, Instance, SnapshotMark
 
 class Partial:
     """`received` bytes arrived in order, the first `durable` of them are on disk. `generation` and `round`:
-    of the newest message about it, for its acknowledgement to echo.
+    of the newest message about it, for its acknowledgement to echo. `early`: bytes from 0 on that came before
+    the disk had made room.
     """
 
-    __slots__ = ("term", "mark", "leader", "generation", "round", "received", "durable", "_chunk", "_number",
-                 "_first")
+    __slots__ = ("term", "mark", "leader", "generation", "round", "received", "durable", "has_room", "early",
+                 "_chunk", "_number")
 
     def __init__(self, term: int, mark: SnapshotMark, leader: Instance) -> None:
         self.term, self.mark, self.leader = term, mark, leader
         self.generation = self.round = 0
         self.received = self.durable = 0
-        self._chunk: Optional[Chunk] = None
+        self.has_room, self.early = False, b""
+        self._chunk: Optional[Chunk] = Chunk(mark, 0, b"")
         self._number = 0
-        self._first: Optional[bytes] = None      # waits until there is room for all of it
 
     @property
     def is_whole(self) -> bool:
@@ -32,26 +33,13 @@ class Partial:
 
     @property
     def is_settled(self) -> bool:
-        """Is all that arrived durable?"""
-        return self.received == self.durable and self._first is None
+        """Is all that arrived durable, and room for more?"""
+        return self.has_room and self.received == self.durable
 
     @property
     def has_chunk(self) -> bool:
         """Does a chunk wait for the next write?"""
         return self._chunk is not None
-
-    def begin(self, data: bytes) -> None:
-        """Take the first bytes: an empty chunk goes before them, for the disk to make room or say no.
-
-        Nothing has happened by then that a full disk would have to undo (pitfall 5.5).
-        """
-        self._first = data
-        self._chunk = Chunk(self.mark, 0, b"")
-
-    def take_first(self) -> Optional[bytes]:
-        """Return the bytes that waited for room, None where none do."""
-        taken, self._first = self._first, None
-        return taken
 
     def receive(self, data: bytes) -> None:
         """Take the next bytes; all before them is durable."""

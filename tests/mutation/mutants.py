@@ -74,7 +74,7 @@ MUTANTS = (
            "            self.base, self._lacks_some = batch.base, False\n            self.entries.clear()\n",
            "            self.base, self._lacks_some = batch.base, False\n", ("unit segments",)),
     Mutant("base_before_its_snapshot", "disk/journal.py",
-           "            self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
+           "            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
            "            if write.base:\n                self._put(Batch(None, (), None, write.base))\n"
            "            self._snapshots.write_chunk(write.chunk)\n", ("unit disk_story",)),
     Mutant("snapshot_named_before_its_sync", "disk/snapshot_file.py",
@@ -110,8 +110,8 @@ MUTANTS = (
     Mutant("room_counted_twice", "raft/fullness.py",
            "        state.room = max(room - size(state.log.between(behind, state.log.last_index)), 0)\n", "",
            ("unit fullness",)),
-    Mutant("a_chunk_without_room_is_acknowledged", "raft/installing.py", "    if not given.chunk_taken:",
-           "    if False:", ("unit snapshots",)),
+    Mutant("a_chunk_without_room_is_acknowledged", "raft/installing.py", "    if not has_room:",
+           "    if False:", ("unit core_snapshots",)),
     Mutant("entries_that_do_not_fit_are_written", "raft/fullness.py",
            "    batch = fitting(waiting, min(WRITE_BYTES, state.disk_left)) if waiting else ()",
            "    batch = fitting(waiting, WRITE_BYTES) if waiting else ()", ("unit fullness",)),
@@ -236,17 +236,17 @@ MUTANTS = (
            ("simulation founding",)),
     # --- snapshots
     Mutant("chunk_acknowledged_before_it_is_durable", "raft/installing.py",
-           "    partial.receive(message.data)\n",
-           "    partial.receive(message.data)\n    partial.durable = partial.received\n"
+           "    partial.receive(data)\n",
+           "    partial.receive(data)\n    partial.durable = partial.received\n"
            "    _acknowledge(state, partial)\n", ("scenario", "simulation snapshots")),
     Mutant("snapshot_acknowledged_before_it_is_durable", "raft/installing.py",
-           "    if partial.is_whole:\n        _begin(state, message.mark)\n",
-           "    if partial.is_whole:\n        _begin(state, message.mark)\n"
-           "        state.durable_index = index\n"
-           "        state.owed = Acknowledgement(peer, generation, message.round, index)\n"
+           "    if partial.is_whole:\n        _begin(state, mark)\n",
+           "    if partial.is_whole:\n        _begin(state, mark)\n"
+           "        state.durable_index = index = mark.position.index\n"
+           "        state.owed = Acknowledgement(partial.leader, partial.generation, partial.round, index)\n"
            "        following.acknowledge(state)\n", ("scenario install_ack", "simulation snapshots")),
     Mutant("log_kept_after_a_conflicting_install", "raft/installing.py",
-           "    if state.log.holds(mark.position):\n        return\n    state.decide(", "    return\n    state.decide(",
+           "    if state.log.holds(mark.position):\n        return\n", "    return\n",
            ("scenario install_on_a_diverging", "simulation snapshots")),
     Mutant("snapshot_of_what_is_not_durable", "raft/core.py",
            "min(state.commit_index, state.durable_index))\n        state.handed_out",
@@ -263,11 +263,12 @@ MUTANTS = (
            " and not self.is_removed and not self.is_installing", " and not self.is_removed",
            ("scenario installing_follower",)),
     Mutant("install_cut_short_is_not_completed_at_start", "raft/state.py",
-           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):", "        if False:",
+           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):",
+           "        if False:",
            ("simulation snapshots",)),
     Mutant("owed_ack_outlives_its_term", "raft/state.py",
-           "            # What was proven equal to a leader's log of before need not be so to the same node's of now.\n"
-           "            self.owed = None\n", "", ("scenario owed_ack",)),
+           "need not be so to the same node's of now.\n            self.owed = None\n",
+           "need not be so to the same node's of now.\n", ("scenario owed_ack",)),
     # --- reads
     Mutant("read_confirmed_by_an_earlier_round", "raft/replication.py",
            "        state.reads.join_round(number, state.commit_index)",

@@ -292,7 +292,7 @@ def _at_chunk(world: World, draws: Draws) -> None:
 
 
 def _rot(world: World, draws: Draws, host: Host) -> None:
-    """The newest snapshot of a host is damaged while its power is off: the older and the log must do (4.1)."""
+    """A host's newest snapshot is damaged while its power is off: the older and the log must do (4.1)."""
     state = host.process.turn.core._state
     if len(state.snapshots) < 2 or state.log.base.index > state.snapshots[0].position.index:
         return       # the log was replaced by the newest: nothing else holds what is in it

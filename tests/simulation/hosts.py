@@ -210,7 +210,7 @@ class Host:
         """It was killed with a write under way: that got as far as it got."""
         if process.pending is None or self.draws.chance(0.3):
             return
-        # With the last chunk of a snapshot come its name and those that it displaces before the journal's part.
+        # With the last chunk of a snapshot come its name, and those it displaces, before the journal's part.
         steps = 12 if process.pending.chunk else 4
         self.disk.die_at = self.disk.count + self.draws.between(1, steps)
         with contextlib.suppress(Died, DiskFault):

@@ -196,9 +196,9 @@ class Process(Ports):
 
     def append(self, write: Any) -> None:
         """What the disk thread does, at its own moment."""
-        taken = self._journal.append(write)
-        self.world.checkers.durable(self, write if taken else write._replace(chunk=None))
-        self.post(("done", write.number, taken))
+        has_room = self._journal.append(write)
+        self.world.checkers.durable(self, write)
+        self.post(("done", write.number, has_room))
         self._tidy()
 
     def _tidy(self) -> None:
@@ -295,9 +295,9 @@ _STEPS = {
     "link_down": lambda process, address, generation, reason: process.turn.link_down(
         process.now, parse(address), generation, reason),
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
-    "done": lambda process, number, taken: process.turn.persisted(process.now, number, taken),
+    "done": lambda process, *done: process.turn.persisted(process.now, *done),
     "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
-    "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
+    "chunk_read": lambda process, *read: process.turn.chunk_read(process.now, *read),
     "room": lambda process, room: process.turn.core.step(process.now, DiskRoom(room)),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),

@@ -76,6 +76,8 @@ def _carry_out(world: World, plan: Tuple[Fault, ...]) -> None:
     world.run_until((_begin_ms(profile) + profile.span_ms) * MS)
     faults.heal(world)
     _must_progress(world)
+    _must_catch_up(world)
+    world.clients.stop()
     found = history.flaw(world.clients.history)
     if found:
         world.fail("the history is not linearizable", found)
@@ -109,4 +111,21 @@ def _must_progress(world: World) -> None:
                                      if host.process and host.process.shown else "down")
                   for host in world.hosts]
         world.fail("no progress after all has healed", ", ".join(states))
-    world.clients.stop()
+
+
+def _must_catch_up(world: World) -> None:
+    """While writes go on, every member that runs gets what was committed by now (pitfall 4.2)."""
+    target = world.checkers.committed
+
+    def behind() -> str:
+        leaders = [host.process for host in world.hosts if host.process and host.process.shows_leader]
+        if not leaders:
+            return "no leader"
+        members = leaders[0].turn.core.configuration
+        return ", ".join(f"{host.name} at {host.process.turn._applying.applied}" for host in world.hosts
+                         if host.process and members.find(host.process.instance)
+                         and host.process.turn._applying.applied < target)
+
+    patience = 10 * max(host.timing.election_max for host in world.hosts)
+    if not world.run_until(world.now + patience, lambda: not behind()):
+        world.fail("a member does not catch up", f"{behind()} of {target}")

@@ -94,8 +94,9 @@ def test_an_install_that_no_leader_sends_is_malformed(changes):
         decode_message(encode_message(INSTALL._replace(**changes)))
 
 
-@pytest.mark.parametrize("mark", [MARK._replace(configuration_index=0), MARK._replace(configuration_index=10)])
-def test_both_sides_check_where_the_configuration_stands(mark):
+@pytest.mark.parametrize("index", [0, 10])
+def test_both_sides_check_where_the_configuration_stands(index):
+    mark = MARK._replace(configuration_index=index)
     with pytest.raises(OurFault):
         encode_mark(mark)
     good = encode_mark(MARK)

@@ -404,6 +404,17 @@ def test_the_last_chunk_is_durable_by_name_before_the_record_of_the_new_base():
     assert order == ["write", "write", "rename", "sync_directory", "write"]
 
 
+def test_p3_without_room_for_a_snapshot_nothing_has_begun_and_the_rest_is_durable():
+    disk, journal, snapshots = filled(write(entry(1)))
+    disk.is_full = True
+    found = mark(40, 5, 20)
+    assert journal.append(write(entry(2), chunk=Chunk(found, 0, b""))) is False
+    disk.is_full = False
+    assert journal.append(write(chunk=Chunk(found, 0, b""))) is True
+    journal.append(write(chunk=Chunk(found, 0, b"a" * 20), base=Position(5, 40)))
+    assert snapshots.marks == (found,)
+
+
 def test_a_write_of_a_chunk_alone_adds_no_record():
     journal = filled(write(entry(1)))[1]
     end = journal._end
