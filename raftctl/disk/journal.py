@@ -20,7 +20,7 @@ from raftctl.raft.messages import ORIGIN, Entry, HardState, Position, Write
 
 SEGMENT_SIZE = 16 << 20
 # Of a full disk's last segment, the part that only votes and terms are for.
-_VOTES_SHARE = 16
+VOTES_SHARE = 16
 _NOTHING = Batch(None, ())
 
 
@@ -248,7 +248,7 @@ class Journal:
 
         What is left behind them is for votes.
         """
-        return max(self._size - self._size // _VOTES_SHARE - self._end, 0) if self.full else None
+        return max(self._size - self._size // VOTES_SHARE - self._end, 0) if self.full else None
 
     def _make_next(self) -> None:
         files, path = self._files, self._segment_path(self._number + 1)

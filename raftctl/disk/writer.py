@@ -26,8 +26,11 @@ class Writer:
 
     def __init__(self, journal: Journal, persisted: Callable[[int, bool], None],
                  failed: Callable[[BaseException], None], room: Callable[[Optional[int], str], None]) -> None:
-        """`room` is told how many bytes of entries still fit while the disk is full, and why it is; None, "":
-        as many as come. At the start only where it is full."""
+        """`persisted` gets a write's number, and what `Journal.append` returned.
+
+        `room` is told how many bytes of entries still fit while the disk is full, and why it is; None, "": as
+        many as come. At the start it is told only where it is full.
+        """
         self._journal, self._persisted, self._failed, self._tell_room = journal, persisted, failed, room
         # At most one write is under way, and the word to stop behind it: SimpleQueue needs no bound.
         self._writes: queue.SimpleQueue[Optional[Write]] = queue.SimpleQueue()

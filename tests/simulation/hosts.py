@@ -190,6 +190,8 @@ class Host:
     def disk_failed(self, fault: DiskFault) -> None:
         """Exit status 74, and nobody restarts it (P3)."""
         self.is_down, self.lacked_space = True, isinstance(fault, DiskFull)
+        if self.lacked_space:
+            self.world.fail("P3: a full disk ended a node", f"{self.name}: {fault}")
         self.end_process(f"ends: {fault}")
 
     def _written(self, process: Process) -> None:
@@ -200,11 +202,9 @@ class Host:
             return
         write, process.pending = process.pending, None
         try:
-            has_room = process.append(write)
+            process.append(write)
         except DiskFault as fault:
             self.disk_failed(fault)
-        else:
-            process.post(("done", write.number, has_room))
 
     def _interrupt_write(self, process: Process) -> None:
         """It was killed with a write under way: that got as far as it got."""

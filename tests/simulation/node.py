@@ -194,12 +194,12 @@ class Process(Ports):
     def read_chunk(self, peer: str, wanted: Install) -> None:
         self._snapshotter.read(peer, wanted)
 
-    def append(self, write: Any) -> bool:
+    def append(self, write: Any) -> None:
         """What the disk thread does, at its own moment."""
         has_room = self._journal.append(write)
         self.world.checkers.durable(self, write)
+        self.post(("done", write.number, has_room))
         self._tidy()
-        return has_room
 
     def _tidy(self) -> None:
         self._journal.tidy(may_grow=not self._journal.full or self.world.now >= self._next_try)

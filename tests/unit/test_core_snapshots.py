@@ -197,6 +197,19 @@ def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committe
     assert node.committed == [1, 2]
 
 
+def test_pitfall_5_5_without_room_a_snapshot_is_not_begun_and_asked_for_again():
+    node, mark = Node((1, 2, 2), hard=HardState(4, None, 500 * MS)), mark_of(3, 9)
+    node.stuck = True
+    for _ in range(2):
+        assert node.install(mark, 0, b"x" * 100) is None
+        assert node.writes[-1].chunk == Chunk(mark, 0, b"")
+        node.give(Persisted(node.writes[-1].number, has_room=False))
+        assert node.sent == [] and node.core.durable[1] == Position(2, 3)
+    assert node.state.can_campaign and node.append(Position(2, 3)).accepted
+    node.stuck = False
+    assert node.install(mark, 0, b"x" * 100).match == 9
+
+
 def test_words_of_an_older_term_install_nothing():
     node = Node(hard=HardState(5))
     assert node.install(mark_of(3, 9), 0, b"x" * 100, term=4) == AppendReply(5, 1, 1, False, 0, ORIGIN)
