@@ -1,12 +1,18 @@
-"""What must hold after every turn: Raft's five properties (P1), leases and vows (P2), the disk first (P3)."""
+"""What must hold after every turn: Raft's five properties (P1), the disk first (P3), one cluster (P7).
+
+Leases and vows (P2) are in `leases.py`, what peers remember of each other (P7) in `remembering.py`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from raftctl.raft.configuration import decode, is_quorum, quorum_size
+from raftctl.raft.configuration import decode, is_quorum
 from raftctl.raft.inputs import LEADER
 from raftctl.raft.messages import AppendReply, Entry, HardState, Position, Vote, VoteReply
+
+from simulation.leases import Leases
+from simulation.remembering import Remembering
 
 if TYPE_CHECKING:
     from simulation.node import Process
@@ -33,7 +39,11 @@ class Checkers:
         self._commits: Dict[str, int] = {}                           # and each commit_index
         self._roles: Dict[str, Tuple[str, int]] = {}
         self._founding: Optional[Entry] = None
+        self._digests: Dict[int, str] = {}                           # applied index → digest of the store
+        self._applied: Dict[str, int] = {}
         self._changed = False
+        self.leases = Leases(world)
+        self.memory = Remembering(world)
 
     @property
     def committed(self) -> int:
@@ -43,7 +53,7 @@ class Checkers:
         self._world.fail(rule, detail)
 
     def _disk(self, process: Process) -> _OnDisk:
-        return self._disks.setdefault(process.instance, _OnDisk())
+        return self._disks.setdefault(process.key, _OnDisk())
 
     # --- the disk (P3)
 
@@ -54,10 +64,15 @@ class Checkers:
         for entry in write.entries:
             del disk.entries[entry.index - 1:]
             disk.entries.append(entry)
+        if write.memory is not None:
+            self.memory.durable(process)
 
     def recovered(self, process: Process, hard: HardState, entries: Tuple[Entry, ...]) -> None:
         """A start found this; what was durable must be in it (more may be: the write that was under way)."""
         disk = self._disk(process)
+        self.memory.started(process)
+        if process.host.has_gone_back:
+            disk.hard, disk.entries = HardState(), []       # what the copy holds is all that it has (P7)
         if hard.term < disk.hard.term or (hard.term == disk.hard.term and disk.hard.vote
                                           and hard.vote != disk.hard.vote):
             self._fail("P3: a durable vote is lost", f"{process.host.name}: {disk.hard}, found {hard}")
@@ -76,22 +91,27 @@ class Checkers:
     def ended(self, process: Process) -> None:
         self._changed = True
         self._forget(process)
-        self._roles.pop(process.instance, None)
+        self._roles.pop(process.key, None)
 
     def _forget(self, process: Process) -> None:
-        self._checked.pop(process.instance, None)
-        self._commits.pop(process.instance, None)
+        self._checked.pop(process.key, None)
+        self._commits.pop(process.key, None)
+        self._applied.pop(process.key, None)
 
     # --- what leaves a node
 
     def sending(self, process: Process, target: Process, message: Any) -> None:
         kind = type(message)
+        promises = kind is Vote or (kind is VoteReply and message.granted) or kind is AppendReply
+        if promises and process.host.has_gone_back and self.memory.is_disowned(process):
+            self._fail("P7: votes or acknowledges though a peer told it that it went back",
+                       f"{process.host.name} to {target.host.name}: {message}")
         if kind is VoteReply and message.granted:
             self._vote(process, message.term, target.instance)
-        elif kind is Vote:
+        elif kind is Vote and not process.host.is_copy:     # votes for a copy reach the original
             self._vote(process, message.term, process.instance)
         elif kind is AppendReply and message.accepted:
-            self._acknowledged(process, message)
+            self._acknowledged(process, target, message)
 
     def _vote(self, process: Process, term: int, candidate: str) -> None:
         hard = self._disk(process).hard
@@ -101,8 +121,13 @@ class Checkers:
         if voted != candidate:
             self._fail("P1: two votes in a term", f"{process.host.name}: {voted}, {candidate} in {term}")
 
-    def _acknowledged(self, process: Process, message: AppendReply) -> None:
+    def _acknowledged(self, process: Process, target: Process, message: AppendReply) -> None:
         disk = self._disk(process)
+        theirs = target.turn.core._state
+        if theirs.role == LEADER and theirs.term == message.term and message.match <= len(disk.entries):
+            if message.match and disk.entries[message.match - 1] != theirs.log.entry(message.match):
+                self._fail("P1: acknowledged what the leader has not",
+                           f"{process.host.name} to {target.host.name}: {message}")
         if message.match > len(disk.entries) or disk.hard.term < message.term:
             self._fail("P3: acknowledged beyond the disk",
                        f"{process.host.name} {message}, {len(disk.entries)} entries, {disk.hard}")
@@ -120,15 +145,27 @@ class Checkers:
         state = process.turn.core._state        # the product has no reason to show its log
         self._log_matching(process, state)
         view = process.turn.core.view()
-        before = self._roles.get(process.instance)
+        before = self._roles.get(process.key)
         if view.role == LEADER and before != (LEADER, view.term):
             self._leading(process, state)
-        self._roles[process.instance] = (view.role, view.term)
+        self._roles[process.key] = (view.role, view.term)
         self._commit(process, state)
+        self._applying(process)
+        self.memory.turned(process)
+
+    def _applying(self, process: Process) -> None:
+        """Stores that applied the same are the same, at each index (State Machine Safety, pitfall 2.4)."""
+        applied = process.store.applied
+        if applied == self._applied.get(process.key, 0):
+            return
+        self._applied[process.key] = applied
+        digest = process.store.digest()
+        if self._digests.setdefault(applied, digest) != digest:
+            self._fail("P1: stores differ", f"{process.host.name} at {applied}")
 
     def _log_matching(self, process: Process, state: Any) -> None:
         log = state.log
-        length, last = self._checked.get(process.instance, (0, None))
+        length, last = self._checked.get(process.key, (0, None))
         if log.last_index == length and (not length or log.entry(length) is last):
             return
         if length > log.last_index or (length and log.entry(length) is not last):
@@ -144,7 +181,7 @@ class Checkers:
                 self._fail("P1: Log Matching", f"{process.host.name} at {entry.position}")
             before = entry.term
         newest = log.entry(log.last_index) if log.last_index else None
-        self._checked[process.instance] = (log.last_index, newest)
+        self._checked[process.key] = (log.last_index, newest)
 
     def _founding_entry(self, process: Process, entry: Entry) -> None:
         # Until it is durable nobody else has it, and its author may draw another cluster id after a crash.
@@ -157,13 +194,14 @@ class Checkers:
         first = self._leaders.setdefault(state.term, process.instance)
         if first != process.instance:
             self._fail("P1: Election Safety", f"{first} and {process.instance} in term {state.term}")
-        held = [entry for entry in self._committed[-1:] if entry.term < state.term]
+        # The last that was committed in an earlier term; Log Matching says the same of all before it.
+        held = [entry for entry in self._committed if entry.term < state.term][-1:]
         if held and (state.log.last_index < held[0].index or state.log.entry(held[0].index) != held[0]):
             self._fail("P1: Leader Completeness",
                        f"{process.host.name} in term {state.term} has not {held[0]}")
 
     def _commit(self, process: Process, state: Any) -> None:
-        seen = self._commits.get(process.instance, 0)
+        seen = self._commits.get(process.key, 0)
         if state.commit_index == seen or not state.durable_index:
             return
         for index in range(seen + 1, state.commit_index + 1):
@@ -175,7 +213,7 @@ class Checkers:
                 continue
             self._held_by_quorum(process, state, entry)
             self._committed.append(entry)
-        self._commits[process.instance] = state.commit_index
+        self._commits[process.key] = state.commit_index
 
     def _held_by_quorum(self, process: Process, state: Any, entry: Entry) -> None:
         if entry.index == 1:
@@ -192,6 +230,8 @@ class Checkers:
         """Entry 1 is committed by unanimity: it names every listed node (design §6)."""
         named = tuple(sorted(member.address for member in decode(entry.body).members))
         listed = process.host.listed or named
+        if self._world.was_bootstrapped and set(named) <= set(listed):
+            return
         if named != listed or len(named) != len(process.host.listed or named[:1]):
             self._fail("P7: founded without all that are listed", f"{process.host.name}: {' '.join(named)}")
 
@@ -199,34 +239,13 @@ class Checkers:
         held = self._disks[instance].entries if instance in self._disks else []
         return len(held) >= entry.index and held[entry.index - 1] == entry
 
-    # --- after every turn, start and end of a process (P2)
+    # --- after every event (P2)
 
     def event(self) -> None:
-        if not self._changed:
-            return
-        self._changed = False
-        holders = [host.process for host in self._world.hosts if host.process and host.process.leases]
-        if not holders:
-            return
-        if len(holders) > 1:
-            self._fail("P2: two lease holders", " ".join(holder.host.name for holder in holders))
-        self._covered(holders[0])
+        if self._changed:
+            self._changed = False
+            self.leases.look()
 
-    def _covered(self, holder: Process) -> None:
-        """While a lease holds, a quorum can elect nobody else (this fails long before two leases do)."""
-        voters = holder.turn.core.configuration.voters
-        bound = sum(1 for voter in voters if self._is_bound(voter, holder))
-        if bound < quorum_size(voters):
-            self._fail("P2: a lease without a quorum of running vows",
-                       f"{holder.host.name}: {bound} of {len(voters)}")
-
-    def _is_bound(self, voter: str, holder: Process) -> bool:
-        if voter == holder.instance:
-            return True
-        process = next((host.process for host in self._world.hosts
-                        if host.process and host.process.instance == voter), None)
-        if process is None:
-            # Dead: its next start begins with a vow as long as it promised.
-            return bool(self._disks[voter].hard.promise) if voter in self._disks else False
-        state = process.turn.core._state
-        return not process.now.reached(state.vow.end)
+    def has_promised(self, instance: str) -> bool:
+        """May a vow of this instance be open, by what its disk holds?"""
+        return instance in self._disks and bool(self._disks[instance].hard.promise)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from raftctl.raft.inputs import Timing
+from raftctl.raft.inputs import ChangeAsked, Timing
 from simulation.draws import Draws
 
 if TYPE_CHECKING:
@@ -52,9 +52,14 @@ def heal(world: World) -> None:
     while any(world.network.is_cut(*way) for way in ways):
         world.network.heal([way for way in ways if world.network.is_cut(*way)])
     world.network.delays.clear()
+    for copy in world.copies:
+        _stop_copy(copy)
     for host in world.hosts:
         host.disk_ms = world.profile.disk_ms
         host.resume()
+        if host.right_list:
+            host.listed, host.right_list = host.right_list, None
+            host.end_process("is restarted with the right list")
         host.start()
     world.trace("fault", "all healed")
 
@@ -120,6 +125,26 @@ def _stop(world: World, draws: Draws, host: Host) -> None:
     host.stop()
 
 
+def _stop_all(world: World, draws: Draws) -> None:
+    for host in _up(world):
+        host.stop()
+
+
+def _crash_author(world: World, draws: Draws) -> None:
+    """Whoever may write entry 1 dies at one of its first acts (pitfall 3.2)."""
+    author = world.hosts[0].process
+    if author:
+        author.crash_at_effect = author._effects + draws.between(1, 40)
+
+
+def _bootstrap(world: World, draws: Draws) -> None:
+    """The operator's word on ONE node, perhaps said again."""
+    host = world.hosts[draws.between(0, 100) % len(world.hosts) if not world.was_bootstrapped else 0]
+    if host.process:
+        world.was_bootstrapped = True
+        host.process.post(("bootstrap",))
+
+
 def _retime(world: World, draws: Draws, host: Host) -> None:
     """Another election min from its next start on, which is soon."""
     least = draws.one_of([100, 250, 600]) * MS
@@ -139,6 +164,13 @@ def _pause(world: World, draws: Draws, host: Host) -> None:
 def _suspend(world: World, draws: Draws, host: Host) -> None:
     world.trace(host.name, "suspended")
     host.suspend()
+    world.after(draws.between(20, 1500) * MS, _resume, world, host)
+
+
+def _freeze(world: World, draws: Draws, host: Host) -> None:
+    """A hypervisor pause: the guest's clocks stand still as well (pitfall 7.1)."""
+    world.trace(host.name, "stands still, and its clocks")
+    host.stop_clocks()
     world.after(draws.between(20, 1500) * MS, _resume, world, host)
 
 
@@ -233,13 +265,65 @@ def _wipe(world: World, draws: Draws, host: Host) -> None:
 
 def _spare(world: World) -> bool:
     """Is there a majority of sound, known voters without one more host?"""
-    sound = [host for host in world.hosts if host.process and not host.is_frozen
+    sound = [host for host in world.hosts if host.process and not host.is_frozen and not host.has_gone_back
              and host.process.turn.cluster_id
              and host.process.turn.core.configuration.is_voter(host.process.instance)]
     if not sound:
         return False
     voters = max((host.process.turn.core.configuration.voters for host in sound), key=len)
     return len(sound) - 1 > len(voters) // 2
+
+
+def _back_up(world: World, draws: Draws) -> None:
+    """Copies of all directories, as an operator's job takes them while all runs."""
+    for host in world.hosts:
+        if host.process and not host.has_gone_back:
+            host.back_up()
+
+
+def _go_back(world: World, draws: Draws, host: Host) -> None:
+    """One member's directory is copied back (pitfall 3.5)."""
+    if host.backup and _spare(world) and not any(other.has_gone_back for other in world.hosts):
+        host.go_back()
+
+
+def _copy(world: World, draws: Draws, host: Host) -> None:
+    """A second host starts on a copy of the directory of a living one, with its file (pitfalls 1.3, 3.6)."""
+    if not world.copies and _spare(world):
+        copy = world.add_copy(host)
+        copy.start()
+        world.after(draws.between(100, 1500) * MS, _stop_copy, copy)
+
+
+def _stop_copy(copy: Host) -> None:
+    copy.is_down = True
+    copy.end_process("is stopped")
+
+
+def _remove(world: World, draws: Draws, host: Host) -> None:
+    """An operator removes a voter, ends it, and has the empty host join again."""
+    process = host.process
+    members = process.turn.core.configuration.members
+    voters = [member for member in members if member.voter and member.instance != process.instance]
+    if len(voters) < 2 or not _spare(world):
+        return
+    gone = draws.one_of(voters)
+    wanted = process.turn.core.configuration.replaced(without=gone.instance)
+    process.post(("change", ChangeAsked(0, wanted)))
+    removed = world.host_at(gone.address)
+    world.after(draws.between(50, 800) * MS, _rejoin, world, removed, gone.instance)
+
+
+def _rejoin(world: World, host: Host, instance: str) -> None:
+    if host.process and host.process.instance == instance and _is_removed(world, instance):
+        host.listed, host.join = (), next(other.address for other in world.hosts if other is not host)
+        host.wipe()
+
+
+def _is_removed(world: World, instance: str) -> bool:
+    """Is its removal committed?"""
+    return any(host.process.turn.core.is_settled and host.process.leases
+               and not host.process.turn.core.configuration.find(instance) for host in _up(world))
 
 
 def _add(world: World, draws: Draws) -> None:
@@ -259,6 +343,9 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
     "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
-    "wipe": _on(_any, _wipe), "add": _add,
+    "wipe": _on(_any, _wipe), "add": _add, "remove": _on(_leader, _remove),
+    "stop_all": _stop_all, "freeze": _on(_any, _freeze), "freeze_leader": _on(_leader, _freeze),
+    "back_up": _back_up, "go_back": _on(_any, _go_back), "copy": _on(_any, _copy),
+    "crash_author": _crash_author, "bootstrap": _bootstrap,
 }
 KINDS = tuple(_ACTS)

@@ -99,9 +99,13 @@ class Network:
         self._generation += 1
         ours = process.hello(address, self._generation)
         theirs = other.hello("", 0)
-        refusal = other.witness(theirs, ours) or process.witness(ours, theirs)
-        if refusal:
-            return refusal.message
+        memory = self._world.checkers.memory
+        for observer, subject, own, shown in ((other, process, theirs, ours), (process, other, ours, theirs)):
+            refusal = observer.witness(own, shown)
+            if refusal:
+                memory.refused(observer, subject, refusal.code)
+                return refusal.message
+            memory.shook(observer, shown, subject)
         connection = Connection(process, other, ours, self._world.now)
         self._connections.append(connection)
         process.connections[address] = connection

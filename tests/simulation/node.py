@@ -67,6 +67,7 @@ class Process(Ports):
             self._directory.adopt_cluster(decode(recovered.entries[0].body).cluster_id)
             identity = self._directory.identity
         self.witness = Witness(recovered.memory)
+        self.key = self.instance + ("/copy" if host.is_copy else "")     # one disk, one process at a time
         self.world.checkers.recovered(self, recovered.hard_state, recovered.entries)
         core = Core(self.instance, self.incarnation, self.timing,
                     Restored(recovered.hard_state, recovered.entries), self.now, draws.child("core").fraction)
@@ -91,7 +92,7 @@ class Process(Ports):
 
     @property
     def is_deaf(self) -> bool:
-        return self.is_alive and self.host.is_suspended
+        return self.is_alive and (self.host.is_suspended or self.host.is_stopped)
 
     @property
     def leases(self) -> bool:
@@ -174,6 +175,8 @@ class Process(Ports):
 
     def submit(self, write: Any) -> None:
         self._effect()
+        if write.memory is not None:
+            self.world.checkers.memory.writing(self)
         self.host.write(self, write)
 
     def append(self, write: Any) -> None:
@@ -234,6 +237,8 @@ class Process(Ports):
 
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)
+        if kind == handshake.RAFT:
+            self.world.checkers.memory.heard(self, hello.instance, decode_message(body))
 
     def _resign(self) -> None:
         self.turn.resign(self.now)
@@ -251,6 +256,7 @@ _STEPS = {
     "done": lambda process, number: process.turn.persisted(process.now, number),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
+    "bootstrap": lambda process: process.turn.bootstrap(process.now),
     "stop": lambda process: process.turn.stop(process.now),
     "resign": Process._resign,
     "change": lambda process, step: process.turn.core.step(process.now, step),

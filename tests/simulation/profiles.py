@@ -15,7 +15,8 @@ TIMING = Timing(60 * MS, 250 * MS, 500 * MS)
 
 class Profile(NamedTuple):
     """`faults`: kind → weight. `every_ms`: from one fault to the next, least and most. `founding`: one of
-    "list" (all hosts have the same list), "some" (some start later), "join" (one founds, the others join)."""
+    "list" (all hosts have the same list), "some" (some start later), "join" (one founds, the others join),
+    "subset" (some start in the end only), "lists" (one list differs until the end)."""
 
     name: str
     faults: Dict[str, int]
@@ -75,6 +76,20 @@ PROFILES = {profile.name: profile for profile in (
                         "slow_way": 2}, "proof of death, late and lost", every_ms=(60, 400)),
     Profile("timing", {"retime": 5, "kill_leader": 2, "kill": 2, "isolate_leader": 2, "pause_leader": 2},
             "an election min that changes from start to start", clocks="drawn"),
+    Profile("founders", {"crash_author": 5, "bootstrap": 1, "crash": 2, "kill": 1, "partition": 1},
+            "subsets, differing lists, one node told to found, and an author that dies at each step",
+            sizes=(2, 3, 3, 4, 5), founding=("list", "some", "subset", "lists"), every_ms=(5, 150),
+            span_ms=1500, clients=1),
+    Profile("groups", {"power_all": 3, "kill_all": 3, "stop_all": 2, "crash": 2, "partition": 1},
+            "all end at once, and start again", every_ms=(100, 700)),
+    Profile("flaps", {"remove": 5, "add": 2, "kill_leader": 2, "crash": 2, "isolate_leader": 1, "wipe": 1},
+            "voters removed and added under faults", sizes=(3, 4, 5), every_ms=(150, 600), span_ms=4000),
+    Profile("rollbacks", {"back_up": 4, "go_back": 5, "copy": 1, "kill": 2, "isolate_leader": 1, "restart": 1,
+                          "one_way": 1, "kill_leader": 1},
+            "directories that go back, and copies beside the original (P7)", every_ms=(40, 300),
+            span_ms=3500),
+    Profile("stopped", {"freeze_leader": 6, "freeze": 2, "isolate_leader": 1, "kill_leader": 1, "pause": 1},
+            "hypervisor pauses, where the clocks stop as well", every_ms=(100, 500), clients=3),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
                         kill_guardian=2, restart=2, retime=1, kill_all=1), "all of it",
             sizes=(1, 2, 3, 4, 5), clocks="drawn", founding=("list", "some", "join")),
