@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from raftctl.raft.configuration import decode, is_quorum
 from raftctl.raft.inputs import ChangeAsked, Timing
 from simulation.draws import Draws
 
@@ -61,7 +62,26 @@ def heal(world: World) -> None:
             host.listed, host.right_list = host.right_list, None
             host.end_process("is restarted with the right list")
         host.start()
+    if world.bootstrapped:
+        _wipe_dead_foundings(world)
     world.trace("fault", "all healed")
+
+
+def _wipe_dead_foundings(world: World) -> None:
+    """`bootstrap` beside a founding under way may leave a second entry 1 without a quorum (`founding.py`).
+
+    The operator, told of two cluster ids, moves those directories away.
+    """
+    holders: Dict[bytes, List[Host]] = {}
+    for host in _up(world):
+        entry = host.process.turn.core.founding_entry
+        if entry:
+            holders.setdefault(entry.body, []).append(host)
+    for body, hosts in holders.items():
+        instances = [host.process.instance for host in hosts]
+        if len(holders) > 1 and not is_quorum(instances, decode(body).voters):
+            for host in hosts:
+                host.wipe()
 
 
 # --- whom
@@ -139,9 +159,9 @@ def _crash_author(world: World, draws: Draws) -> None:
 
 def _bootstrap(world: World, draws: Draws) -> None:
     """The operator's word on ONE node, perhaps said again."""
-    host = world.hosts[draws.between(0, 100) % len(world.hosts) if not world.was_bootstrapped else 0]
+    host = world.bootstrapped or draws.one_of(world.hosts)
     if host.process:
-        world.was_bootstrapped = True
+        world.bootstrapped = host
         host.process.post(("bootstrap",))
 
 
@@ -270,8 +290,9 @@ def _spare(world: World) -> bool:
              and host.process.turn.core.configuration.is_voter(host.process.instance)]
     if not sound:
         return False
-    voters = max((host.process.turn.core.configuration.voters for host in sound), key=len)
-    return len(sound) - 1 > len(voters) // 2
+    newest = max(sound, key=lambda host: host.process.turn.core.durable[1])
+    voters = newest.process.turn.core.configuration.voters
+    return sum(1 for host in sound if host.process.instance in voters) - 1 > len(voters) // 2
 
 
 def _back_up(world: World, draws: Draws) -> None:
