@@ -21,6 +21,7 @@ from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import Ask, Serving, encode_reply
+from raftctl.cluster.standing import Standing
 from raftctl.raft import configuration as configurations
 from raftctl.raft import inputs
 from raftctl.raft.configuration import Malformed
@@ -44,7 +45,7 @@ class Turn:
         self.serving = Serving(store, core.step, self._forward)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
         self._store = store
-        self._memory = memory or Memory()
+        self._memory, self._standing = memory or Memory(), Standing()
         self._acknowledged: Tuple[Tuple[str, int], ...] = ()
         self._founding: Any = founding
         self._adopting = False
@@ -65,6 +66,7 @@ class Turn:
         """Our own dial to `address` shook hands with `hello.instance`."""
         text = str(address)
         self._reached[text] = Reached(generation, hello)
+        self._standing.accepted(text)
         if self._founding:
             self._founding.link_up(now.boot, text, _facts(hello))
         if self._must_welcome(hello):
@@ -72,9 +74,12 @@ class Turn:
         self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
-    def link_down(self, now: Instant, address: Address, generation: int, reason: str) -> None:
-        """Our own dial ended, or failed (generation 0), for `reason`."""
+    def link_down(self, now: Instant, address: Address, generation: int, reason: str,
+                  disowns: bool = False) -> None:
+        """Our own dial ended, or failed (generation 0), for `reason`. `disowns`: refused as an old self."""
         text = str(address)
+        decision = self._standing.refused(text) if disowns else None
+        self._decisions += [decision] if decision else []
         lost = self._reached.pop(text, None)
         if lost:
             self.core.step(now, inputs.LinkDown(lost.hello.instance))
@@ -215,8 +220,8 @@ class Turn:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.configuration
         # A founder's connection may be older than the cluster: then its instance is named, not its cluster.
-        if not self.cluster_id or (hello.cluster_id != self.cluster_id
-                                   and not configuration.find(hello.instance)):
+        if not self.cluster_id or self._standing.is_disowned or (
+                hello.cluster_id != self.cluster_id and not configuration.find(hello.instance)):
             return
         if not configuration.members:
             self._introduced = hello.address     # a learner's first leader: our answers need a way back
@@ -268,7 +273,7 @@ class Turn:
         text = member.address if member else next(
             (address for address, found in self._reached.items() if found.hello.instance == peer), None)
         found = self._reached.get(text) if text else None
-        if found is None or found.hello.instance != peer:
+        if found is None or found.hello.instance != peer or self._standing.is_disowned:
             return       # No link: Raft repeats what matters once there is one.
         body = encode_message(message)
         self.ports.send(self._address(text), handshake.RAFT, body, len(body) <= URGENT_BYTES)
@@ -338,6 +343,7 @@ class Turn:
                                              if address != self.identity.address)))
         if targets != self._dialled:
             self._dialled = targets
+            self._standing.follow(targets)
             self.ports.dial(tuple(self._address(address) for address in targets))
 
     @property

@@ -158,9 +158,9 @@ def _crash_author(world: World, draws: Draws) -> None:
 
 
 def _bootstrap(world: World, draws: Draws) -> None:
-    """The operator's word on ONE node, perhaps said again."""
+    """The operator's word on ONE node, perhaps said again; that nobody founds beyond a cut is part of it."""
     host = world.bootstrapped or draws.one_of(world.hosts)
-    if host.process:
+    if host.process and not world.network.has_cuts:
         world.bootstrapped = host
         host.process.post(("bootstrap",))
 
@@ -285,7 +285,9 @@ def _wipe(world: World, draws: Draws, host: Host) -> None:
 
 def _spare(world: World) -> bool:
     """Is there a majority of sound, known voters without one more host?"""
-    sound = [host for host in world.hosts if host.process and not host.is_frozen and not host.has_gone_back
+    lost = {copy.number for copy in world.copies}       # its peers may take the copy for the later one
+    sound = [host for host in world.hosts if host.process and not host.is_frozen
+             and not host.has_gone_back and host.number not in lost
              and host.process.turn.cluster_id
              and host.process.turn.core.configuration.is_voter(host.process.instance)]
     if not sound:
@@ -304,16 +306,21 @@ def _back_up(world: World, draws: Draws) -> None:
 
 def _go_back(world: World, draws: Draws, host: Host) -> None:
     """One member's directory is copied back (pitfall 3.5)."""
-    if host.backup and _spare(world) and not any(other.has_gone_back for other in world.hosts):
+    if host.backup and _spare(world) and not _is_p7_struck(world):
         host.go_back()
 
 
 def _copy(world: World, draws: Draws, host: Host) -> None:
     """A second host starts on a copy of the directory of a living one, with its file (pitfalls 1.3, 3.6)."""
-    if not world.copies and _spare(world):
+    if _spare(world) and not _is_p7_struck(world):
         copy = world.add_copy(host)
         copy.start()
         world.after(draws.between(100, 1500) * MS, _stop_copy, copy)
+
+
+def _is_p7_struck(world: World) -> bool:
+    """One member a run: refused by the others it is lost, as the original of a copy may be."""
+    return bool(world.copies) or any(host.has_gone_back for host in world.hosts)
 
 
 def _stop_copy(copy: Host) -> None:

@@ -75,6 +75,8 @@ class Leases:
         if process is None:
             # Dead: its next start begins with a vow as long as it promised.
             return self._world.checkers.has_promised(voter)
+        if process.host.has_gone_back:
+            return True     # refused by all that know; who lets it in for want of knowledge excuses what follows
         vow = process.turn.core._state.vow.end
         return not process.now.reached(vow) and process.host.clock.reaches(self._world.now, vow) >= end
 

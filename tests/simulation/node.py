@@ -161,10 +161,10 @@ class Process(Ports):
         self.post(("heard", hello))
 
     def disconnected(self, address: str, generation: int, reason: str) -> None:
-        self.post(("link_down", address, generation, reason))
+        self.post(("link_down", address, generation, reason, False))
 
-    def failed_to_dial(self, address: str, reason: str) -> None:
-        self.post(("link_down", address, 0, reason))
+    def failed_to_dial(self, address: str, reason: str, disowns: bool) -> None:
+        self.post(("link_down", address, 0, reason, disowns))
 
     # --- ports
 
@@ -240,6 +240,15 @@ class Process(Ports):
         if kind == handshake.RAFT:
             self.world.checkers.memory.heard(self, hello.instance, decode_message(body))
 
+    def _link_up(self, address: str, generation: int, hello: Hello) -> None:
+        self.world.checkers.memory.let_in(self, address)
+        self.turn.link_up(self.now, parse(address), generation, hello)
+
+    def _link_down(self, address: str, generation: int, reason: str, disowns: bool) -> None:
+        if disowns:
+            self.world.checkers.memory.disowned(self, address)
+        self.turn.link_down(self.now, parse(address), generation, reason, disowns)
+
     def _resign(self) -> None:
         self.turn.resign(self.now)
         self.world.after(0, self.host.stopped, self)
@@ -248,10 +257,8 @@ class Process(Ports):
 _STEPS = {
     "frame": Process._frame,
     "ring": lambda process: None,
-    "link_up": lambda process, address, generation, hello: process.turn.link_up(
-        process.now, parse(address), generation, hello),
-    "link_down": lambda process, address, generation, reason: process.turn.link_down(
-        process.now, parse(address), generation, reason),
+    "link_up": Process._link_up,
+    "link_down": Process._link_down,
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
     "done": lambda process, number: process.turn.persisted(process.now, number),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),

@@ -33,7 +33,7 @@ class Remembering:
         self._known: Dict[Instance, Dict[Instance, Known]] = {}      # observer → instance → what it showed
         self._durable: Dict[Instance, Dict[Instance, Known]] = {}
         self._at_disk: Dict[Instance, Dict[Instance, Known]] = {}
-        self._told: Dict[Tuple[str, int], Dict[Instance, int]] = {}  # (key, incarnation) → peer → refusals in a row
+        self._told: Dict[Tuple[str, int], Dict[str, int]] = {}       # process → peer → refusals in a row
         self.refusals = 0
 
     def _of(self, observer: Process) -> Dict[Instance, Known]:
@@ -49,15 +49,17 @@ class Remembering:
                              f"{observer.host.name} knows {known}, {process.host.name} shows {hello}")
         self._of(observer)[hello.instance] = Known(hello.incarnation, hello.start_id, hello.term,
                                                    known.acked if known else 0)
-        self._told.get((process.key, process.incarnation), {}).pop(observer.instance, None)
         if process.host.has_gone_back:
             self._world.excuse(f"{observer.host.name} can't know that {process.host.name} went back")
 
-    def refused(self, observer: Process, process: Process, code: str) -> None:
-        if code == "instance":
-            told = self._told.setdefault((process.key, process.incarnation), {})
-            told[observer.instance] = told.get(observer.instance, 0) + 1
-            self.refusals += 1
+    def disowned(self, process: Process, address: str) -> None:
+        """The peer at `address` refused the dial of `process` as one whose directory went back."""
+        told = self._told.setdefault((process.key, process.incarnation), {})
+        told[address] = told.get(address, 0) + 1
+        self.refusals += 1
+
+    def let_in(self, process: Process, address: str) -> None:
+        self._told.get((process.key, process.incarnation), {}).pop(address, None)
 
     def heard(self, observer: Process, instance: Instance, message: object) -> None:
         known = self._of(observer).get(instance)
