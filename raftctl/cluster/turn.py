@@ -15,11 +15,13 @@ from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
 from raftctl.cluster.asking import encode_reply as encode_join_reply
 from raftctl.cluster.asking import read_join, read_reply
+from raftctl.cluster.dialling import Dialling
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
+from raftctl.cluster.rows import rows
 from raftctl.cluster.serving import Ask, Serving, encode_reply
 from raftctl.cluster.standing import Standing
 from raftctl.raft import configuration as configurations
@@ -49,10 +51,8 @@ class Turn:
         self._acknowledged: Tuple[Tuple[str, int], ...] = ()
         self._founding: Any = founding
         self._adopting = False
-        self._introduced: Optional[str] = None
         self._reached: Dict[str, Reached] = {}
-        self._dialled_for: Tuple[Any, ...] = ()
-        self._dialled: Tuple[str, ...] = ()
+        self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
         self._stopping = False
@@ -224,7 +224,7 @@ class Turn:
                 hello.cluster_id != self.cluster_id and not configuration.find(hello.instance)):
             return
         if not configuration.members:
-            self._introduced = hello.address     # a learner's first leader: our answers need a way back
+            self._dialling.introduce(hello.address)
         self._memory.heard(hello.instance, message)
         self.core.step(now, inputs.Received(hello.instance, hello.generation, message))
 
@@ -329,20 +329,10 @@ class Turn:
                 self._founding.link_up(0, address, _facts(found.hello))
 
     def _follow_configuration(self, view: View) -> None:
-        """Dial members, whom founding or joining needs, and the file's list until a configuration exists."""
         self._become_holder()
         founding = self._founding.targets if self._founding else ()
-        dialled_for = (view.configuration, self._introduced, founding, self.joining.targets)
-        if dialled_for == self._dialled_for:
-            return
-        self._dialled_for = dialled_for
-        members = tuple(member.address for member in view.configuration.members)
-        introduced = (self._introduced,) if self._introduced else ()
-        wanted = (members or self.identity.listed + introduced) + founding + self.joining.targets
-        targets = tuple(sorted(dict.fromkeys(address for address in wanted
-                                             if address != self.identity.address)))
-        if targets != self._dialled:
-            self._dialled = targets
+        targets = self._dialling.changed(view.configuration, founding + self.joining.targets)
+        if targets is not None:
             self._standing.follow(targets)
             self.ports.dial(tuple(self._address(address) for address in targets))
 
@@ -369,23 +359,8 @@ class Turn:
         return self._store.count
 
     def members(self, now: Instant) -> List[Dict[str, Any]]:
-        """Return a row a member: address, instance, role, isLeader, connected, lastContactMs, matchIndex."""
-        view = self.core.view()
-        rows = []
-        for member in view.configuration.members:
-            progress = self.core.progress.get(member.instance)
-            found = self._reached.get(member.address)
-            last = progress.last_ack if progress else None
-            rows.append({
-                "address": member.address, "instance": member.instance,
-                "role": "voter" if member.voter else "learner", "isLeader": member.instance == view.leader,
-                "connected": member.instance == self.identity.instance
-                or bool(found and found.hello.instance == member.instance),
-                "lastContactMs": now.since(last) // 1_000_000 if last else None,
-                "matchIndex": self.core.durable[1].index if member.instance == self.identity.instance
-                else progress.match_index if progress else None,
-            })
-        return rows
+        """Return a row a member, as `rows` describes it."""
+        return rows(now, self.identity.instance, self.core, self._reached)
 
 
 _FRAMES = {
