@@ -171,8 +171,7 @@ class Checkers:
         if length > log.last_index or (length and log.entry(length) is not last):
             length = 0                          # truncated: look at all of it again
         if not length and log.last_index:
-            self._founding_entry(process, log.entry(1))
-            length = 1
+            length = 1                          # entry 1: `_founding_entry`
         before = log.term_at(length)
         for index in range(length + 1, log.last_index + 1):
             entry = log.entry(index)
@@ -184,11 +183,10 @@ class Checkers:
         self._checked[process.key] = (log.last_index, newest)
 
     def _founding_entry(self, process: Process, entry: Entry) -> None:
-        # Until it is durable nobody else has it, and its author may draw another cluster id after a crash.
-        if entry in self._disk(process).entries[:1] and not self._world.bootstrapped:
-            self._founding = self._founding or entry
-            if entry != self._founding:
-                self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")
+        """Called once it is durable: until then its author may draw another cluster id after a crash."""
+        self._founding = self._founding or entry
+        if entry != self._founding:
+            self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")
 
     def _leading(self, process: Process, state: Any) -> None:
         first = self._leaders.setdefault(state.term, process.instance)
@@ -204,9 +202,12 @@ class Checkers:
         seen = self._commits.get(process.key, 0)
         if state.commit_index == seen or not state.durable_index:
             return
+        founding = state.log.entry(1)
+        if state.commit_index > 1 or not self._world.bootstrapped:
+            # Where `bootstrap` came beside a founding, one of the two never commits a second entry.
+            self._founding_entry(process, founding)
         if state.commit_index == 1:
-            # Counts with the second entry: where `bootstrap` came beside a founding, one of the two stays dead.
-            self._founded(process, state.log.entry(1))
+            self._founded(process, founding)
             return
         for index in range(seen + 1, state.commit_index + 1):
             entry = state.log.entry(index)
