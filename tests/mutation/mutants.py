@@ -274,10 +274,12 @@ MUTANTS = (
                                                               "unit test_founding")),
     Mutant("founding_with_another_list", "cluster/founding.py",
            "        return facts.fresh and not facts.cluster_id and facts.founding == self._list",
-           "        return facts.fresh and not facts.cluster_id", ("simulation founders",)),
+           "        return facts.fresh and not facts.cluster_id", ("simulation founders", "unit test_founding")),
     Mutant("holder_does_not_repeat_found", "cluster/holder.py",
            "        self._effects.append(Send(address, FOUND, self.body))\n        # One",
            "        # One", ("simulation founding", "simulation founders", "unit test_founding")),
+    Mutant("told_to_join_it_founds_alone", "cluster/founding.py",
+           "        self._join = join\n", "        self._join = None\n", ("simulation founders",)),
     # --- more of reads
     Mutant("read_before_the_own_term_entry", "raft/replication.py",
            "    if state.reads.wait_for_round and state.commit_index >= state.term_start:",
@@ -289,7 +291,7 @@ MUTANTS = (
            "        for entry in ready.committed:\n",
            "        for token, index in ready.reads:\n            self.serving.confirmed(token, index)\n"
            "        for entry in ready.committed:\n", ("unit test_turn", "simulation mix")),
-    Mutant("read_survives_the_loss_of_leadership", "raft/reads.py",
-           "        self._in_round, self._asked = [], []\n        return dropped", "        return dropped",
+    Mutant("read_goes_unanswered_at_the_loss_of_leadership", "raft/state.py",
+           "        for request in self.reads.drop():\n            self.refuse(request, \"no_leader\")\n", "",
            ("scenario",)),
 )

@@ -183,7 +183,10 @@ class Checkers:
         self._checked[process.key] = (log.last_index, newest)
 
     def _founding_entry(self, process: Process, entry: Entry) -> None:
-        """Called once it is durable: until then its author may draw another cluster id after a crash."""
+        """One cluster id: nor does a host that is told to join, or a wiped one, found its own (pitfall 3.12).
+
+        Called once it is durable: until then its author may draw another cluster id after a crash.
+        """
         self._founding = self._founding or entry
         if entry != self._founding:
             self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")

@@ -278,7 +278,7 @@ def _failed_disk(world: World, draws: Draws, host: Host) -> None:
 
 
 def _wipe(world: World, draws: Draws, host: Host) -> None:
-    """A host comes back empty while a quorum of the other voters is up (§6)."""
+    """A host comes back empty while a quorum of the other voters is up (§6, pitfall 3.1)."""
     if _spare(world):
         host.wipe()
 

@@ -80,6 +80,11 @@ class Host:
         self.world.trace(self.name, f"starts, incarnation {self.process.incarnation}")
         self.process.begin()
 
+    def comes_back(self) -> None:
+        """The operator lets it start."""
+        self.is_down = False
+        self.start()
+
     def start_later(self) -> None:
         self.world.after(self.draws.between(RESTART_MS[0] * MS, RESTART_MS[1] * MS), self.start)
 

@@ -16,7 +16,8 @@ TIMING = Timing(60 * MS, 250 * MS, 500 * MS)
 class Profile(NamedTuple):
     """`faults`: kind → weight. `every_ms`: from one fault to the next, least and most. `founding`: one of
     "list" (all hosts have the same list), "some" (some start later), "join" (one founds, the others join),
-    "subset" (some start in the end only), "lists" (one list differs until the end)."""
+    "subset" (some start in the end only), "lists" (one list differs until the end), "late" (join, but whom
+    they are told to join comes late)."""
 
     name: str
     faults: Dict[str, int]
@@ -83,7 +84,7 @@ PROFILES = {profile.name: profile for profile in (
             "an election min that changes from start to start", clocks="drawn"),
     Profile("founders", {"crash_author": 5, "bootstrap": 1, "crash": 2, "kill": 1, "partition": 1},
             "subsets, differing lists, one node told to found, and an author that dies at each step",
-            sizes=(2, 3, 3, 4, 5), founding=("list", "some", "subset", "lists"), every_ms=(5, 150),
+            sizes=(2, 3, 3, 4, 5), founding=("list", "some", "subset", "lists", "late"), every_ms=(5, 150),
             span_ms=1500, clients=1),
     Profile("groups", {"power_all": 3, "kill_all": 3, "stop_all": 2, "crash": 2, "partition": 1},
             "all end at once, and start again", every_ms=(100, 700)),

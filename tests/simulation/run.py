@@ -92,12 +92,16 @@ def _found(world: World, draws: Draws) -> None:
     how = draws.one_of(world.profile.founding)
     addresses = tuple(f"tcp://h{number}:8089" for number in range(1, size + 1))
     for number in range(size):
-        join = addresses[0] if how == "join" and number else None
-        host = world.add_host(() if how == "join" else addresses, join)
+        joins = how in ("join", "late")
+        host = world.add_host(() if joins else addresses, addresses[0] if joins and number else None)
         latest = 2500 if how == "some" else 200
         if how == "subset" and draws.chance(0.4):
             continue                                        # it comes when all is healed
         world.after(draws.between(0, latest) * MS, host.start)
+    if how == "late":
+        # Whom all are told to join is not there for longer than a node without `join` waits for others.
+        world.hosts[0].is_down = True
+        world.after(draws.between(2200, 3500) * MS, world.hosts[0].comes_back)
     if how == "lists" and size > 1:
         # One file differs: it lacks a host, or names one that is not there.
         odd = draws.one_of(world.hosts)

@@ -48,6 +48,19 @@ def test_an_absent_key_is_not_found_and_a_wrong_revision_changes_nothing():
     assert second == ("compare_failed", first.revision, None)
 
 
+def test_a_read_waits_until_its_index_is_applied():
+    """A cluster of one confirms a read in the very turn in which it commits what its disk held."""
+    world = World()
+    world.add(1, (1,))
+    world.run(2500)
+    (node,) = world.nodes.values()
+    written = world.ask(node, PROPOSE, commands.encode_put(b"k", b"v"))
+    node.kill()
+    node.start()
+    answers = [world.ask(node, READ, b"k")]
+    assert answers == [(None, written.revision, b"v")]
+
+
 def test_p1_after_the_leader_dies_another_leads_and_has_what_was_acknowledged():
     world = three()
     old = world.leaders()[0]
