@@ -92,6 +92,8 @@ KEY = _argument("key", metavar="KEY", help="1 to 1024 bytes of UTF-8 text")
 IF_REV = _argument(
     "--if-rev", metavar="N", type=count, help="only if N is the key's present revision, 0: it is absent"
 )
+_FORCE_REMOVAL = _argument("--force", action="store_true",
+                           help="also where the voters that would be left are not connected")
 DRY_RUN = _argument("--dry-run", action="store_true", help="print what would be done, change nothing")
 
 COMMANDS: Dict[str, Command] = {
@@ -144,6 +146,13 @@ COMMANDS: Dict[str, Command] = {
     "bootstrap": Command("members", "bootstrap", "found the cluster with the nodes that are reachable now",
         "On ONE node, and only when a listed node will not come: without it founding waits for all of them.",
         (JSON, TIMEOUT)),
+    "remove": Command("members", "remove", "remove the member at ADDRESS from the cluster",
+        "Returns when the cluster has it. The node there stays up, outside, with its data; stop it. Exit "
+        "status 1: no such member, the last voter, or too few of the others are connected.",
+        (_argument("address", metavar="ADDRESS", help="tcp://host:port of the member"),
+         _FORCE_REMOVAL, JSON, TIMEOUT)),
+    "leave": Command("members", "leave", "remove this node from its cluster",
+        "As remove, with this node's own address.", (_FORCE_REMOVAL, JSON, TIMEOUT)),
     "check-config": Command("check", "run", "check a configuration file",
         "Prints what holds. Exit status 2 with one line about what is wrong.",
         (_argument("file", metavar="FILE", nargs="?", help="instead of --config"), JSON)),

@@ -1,4 +1,4 @@
-"""`join` and `bootstrap`: how a node comes into a cluster by the operator's word (design §6)."""
+"""`join`, `bootstrap`, `remove`, `leave`: who is a member, by the operator's word (design §6)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ def join(options: argparse.Namespace) -> int:
         )
     except OutcomeUnknown:
         pass  # The node may have ended before its answer was out: what it is now tells.
-    _await_voter(daemon, before.get("clusterId") or "", address, deadline, options.timeout)
+    # One that was removed may come back to the same cluster.
+    former_cluster = before.get("clusterId") if before.get("role") != "none" else None
+    _await_voter(daemon, former_cluster or "", address, deadline, options.timeout)
     answer = daemon.ask({"action": "status"}, _ONE_QUESTION_S)
     _show_joined(options, answer)
     return DONE
@@ -112,4 +114,25 @@ def bootstrap(options: argparse.Namespace) -> int:
     else:
         addresses = _addresses(answer["members"])
         output.line(f"cluster {answer['clusterId']} of {len(addresses)}: {' '.join(addresses)}")
+    return DONE
+
+
+def remove(options: argparse.Namespace) -> int:
+    """Remove the member at ADDRESS; print who is left."""
+    return _remove(options, endpoint.find(options), str(parse(options.address)))
+
+
+def leave(options: argparse.Namespace) -> int:
+    """Remove this node itself; print who is left."""
+    daemon = endpoint.find(options)
+    address = daemon.ask({"action": "state"}, options.timeout)["address"]
+    return _remove(options, daemon, address)
+
+
+def _remove(options: argparse.Namespace, daemon: endpoint.Daemon, address: str) -> int:
+    answer = daemon.ask({"action": "remove", "address": address, "force": options.force}, options.timeout)
+    if options.json:
+        output.show_json(answer)
+    else:
+        output.line(f"removed {address}, left: {' '.join(_addresses(answer['members']))}")
     return DONE

@@ -143,8 +143,7 @@ class Founding:
         self._turn(now)
 
     def link_down(self, address: str, refusal: str = "") -> None:
-        """Our own dial ended or failed; `refusal` is the reason to show beside the address, "" for none.
-        """
+        """Our own dial ended or failed; `refusal` is the reason to show beside the address, "" for none."""
         self._open.pop(address, None)
         if refusal:
             self._refusals[address] = refusal
@@ -154,8 +153,7 @@ class Founding:
             self._holder.link_down(address)
 
     def found(self, now: int, address: str, body: bytes, instance: str = "") -> None:
-        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). May raise `PeerFault`.
-        """
+        """A FOUND frame came from `address`, dialled by `instance` ("": unknown). May raise `PeerFault`."""
         offered = _read(body)
         if self._holder:
             self._holder.found(now, address, body)
@@ -179,6 +177,7 @@ class Founding:
         require(self._adopting is not None and self._holder is None, "adopted without Adopt")
         body, self._adopting = self._adopting or b"", None
         self._holder = Holder(self._instance, body, author=self._author)
+        self.targets = self._targets()
         for address, facts in self._open.items():
             self._holder.link_up(self._now, address, facts)
         for address in self._owed:
@@ -217,8 +216,7 @@ class Founding:
         return refusal
 
     def waiting_for(self) -> str:
-        """Return for whom or what this node waits, one line for `status` and systemd, "" for nothing.
-        """
+        """Return for whom or what this node waits, one line for `status` and systemd, "" for nothing."""
         if self._holder:
             return ""
         if self._adopting is not None:
@@ -251,7 +249,12 @@ class Founding:
             self._found(self._others)
 
     def _targets(self) -> Tuple[str, ...]:
-        """Return whom to dial: the list, whom to join, clusters that reached us. Sorted."""
+        """Return whom to dial: the list, whom to join, clusters that reached us. Sorted.
+
+        A holder has members to dial, and may have removed one that is listed.
+        """
+        if self._holder:
+            return ()
         wanted = {*self._others, *self._clusters, *([self._join] if self._join else [])}
         return tuple(sorted(wanted, key=parse))
 

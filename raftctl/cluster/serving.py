@@ -1,4 +1,4 @@
-"""Requests for the store: the leader proposes and reads, other nodes forward; each ends with one `Answer`.
+"""Requests of clients: the leader carries them out, others forward them; each ends with one `Answer`.
 
 Pure: asks come with a token that the caller drew; answers leave through `take_answers`. A proposal that was
 handed on and not answered has an unknown outcome; everything else that ends without an answer changed
@@ -12,12 +12,24 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import PeerFault, require
 from raftctl.base.instants import Instant
-from raftctl.raft.inputs import LEADER, Accepted, Proposed, ReadAsked, Refusal, View
-from raftctl.raft.messages import COMMAND, Entry
+from raftctl.raft.configuration import decode
+from raftctl.raft.inputs import (
+    LEADER,
+    Accepted,
+    Proposed,
+    ReadAsked,
+    Refusal,
+    Transfer,
+    Transferred,
+    View,
+)
+from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry
 from raftctl.store.machine import Store
 
 PROPOSE = 1     # body: a store command
 READ = 2        # body: a key, or empty where only the leadership is to be confirmed
+TRANSFER = 3    # body: the instance to lead next, or empty for the best; waits for no leader
+CHANGE = 4      # body: as `cluster/removing.py` encodes it
 LIMIT = 4096    # asks under way; beyond it clients are told "busy" before anything is proposed
 
 _FORWARD = struct.Struct("!QB")
@@ -34,7 +46,11 @@ class Ask(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """`code` None: done. `value` None: the key is absent, or nothing was read."""
+    """`code` None: done. `value` None: the key is absent, or nothing was read.
+
+    `value` of a transfer: the instance that was told to lead, of a CHANGE: the addresses of the members, one
+    a line; of both where refused: why nothing was changed.
+    """
 
     code: Optional[str]
     revision: int
@@ -45,13 +61,27 @@ _NO_LEADER = Answer("no_leader", 0, None)
 _UNKNOWN = Answer("unknown_outcome", 0, None)
 
 
+class Changes:
+    """Who decides on a CHANGE (`cluster/removing.py`)."""
+
+    def ask(self, ask: Ask) -> None:
+        raise NotImplementedError
+
+    def withdraw(self, token: int) -> bool:
+        raise NotImplementedError
+
+
 class Serving:
     """All asks under way on one node. Node thread only."""
 
     def __init__(self, store: Store, step: Callable[[Instant, object], None],
-                 forward: Callable[[str, bytes], bool]) -> None:
-        """`step` feeds the core; `forward` sends a FORWARD body to an address: is it on its way?"""
-        self._store, self._step, self._forward = store, step, forward
+                 forward: Callable[[str, bytes], bool], changes: Changes) -> None:
+        """`step` feeds the core; `forward` sends a FORWARD body to an address: is it on its way?
+
+        `changes` is asked for a CHANGE on the leader, which ends in `accepted`, `refused` or `ended`.
+        """
+        self._store, self._step, self._forward, self._changes = store, step, forward, changes
+        self._callers: Dict[int, str] = {}                 # token of a CHANGE → who forwarded it
         self._open: Dict[int, Ask] = {}
         self._waiting: Dict[int, Ask] = {}                 # no leader is known, or no link to it
         self._at_index: Dict[int, Tuple[int, int]] = {}    # log index → (term, token) of own proposals
@@ -80,7 +110,7 @@ class Serving:
         if len(body) < _FORWARD.size:
             raise PeerFault(f"{address}: forwarded request of {len(body)} bytes")
         token, kind = _FORWARD.unpack_from(body)
-        if kind not in (PROPOSE, READ):
+        if kind not in (PROPOSE, READ, TRANSFER, CHANGE):
             raise PeerFault(f"{address}: forwarded request of unknown kind {kind}")
         ask = Ask(self._next_foreign, kind, body[_FORWARD.size:], (address, token))
         self._next_foreign -= 1
@@ -91,24 +121,37 @@ class Serving:
 
     def _route(self, now: Instant, ask: Ask) -> None:
         if self._leads:
-            proposes = ask.kind == PROPOSE
-            self._step(now, Proposed(ask.token, COMMAND, ask.body) if proposes else ReadAsked(ask.token))
+            self._lead(now, ask)
             return
         address = self._leader_address
         if (ask.origin is None and address
                 and self._forward(address, _FORWARD.pack(ask.token, ask.kind) + ask.body)):
             self._forwarded[ask.token] = address
-        elif ask.origin is None:
+        elif _may_wait(ask):
             self._waiting[ask.token] = ask
         else:
             self._answer(ask.token, _NO_LEADER)
+
+    def _lead(self, now: Instant, ask: Ask) -> None:
+        if ask.kind != CHANGE:
+            self._step(now, _INPUTS[ask.kind](ask))
+            return
+        if ask.origin:
+            self._callers[ask.token] = ask.origin[0]
+        self._changes.ask(ask)
+
+    @property
+    def callers(self) -> Tuple[str, ...]:
+        """Who waits for the answer to a CHANGE: to be reached also when it is no member any more."""
+        return tuple(self._callers.values())
 
     def expire(self, token: int) -> None:
         """The client waits no longer: tell it what is known."""
         ask = self._open.get(token)
         if ask is None:
             return
-        unknown = ask.kind == PROPOSE and token not in self._waiting
+        untouched = token in self._waiting or self._changes.withdraw(token)
+        unknown = ask.kind != READ and not untouched
         self._answer(token, _UNKNOWN if unknown else _NO_LEADER)
 
     # --- what the core and the leader answer
@@ -121,10 +164,18 @@ class Serving:
         ask = self._open.get(refusal.request)
         if ask is None:
             return
-        if refusal.code == "no_leader" and ask.origin is None:
+        if refusal.code == "no_leader" and _may_wait(ask):
             self._waiting[ask.token] = ask
         else:
-            self._answer(ask.token, Answer(refusal.code, 0, None))
+            self._answer(ask.token, Answer(refusal.code, 0, refusal.reason.encode() or None))
+
+    def transferred(self, done: Transferred) -> None:
+        """This node leads no more. Who asked for its removal waits for the successor, which does that."""
+        ask = self._open.get(done.request)
+        if ask is not None and ask.kind == CHANGE:
+            self.refused(Refusal(done.request, "no_leader"))
+        else:
+            self._answer(done.request, Answer(None, 0, done.successor.encode()))
 
     def applied(self, entry: Entry) -> None:
         """Apply one committed entry, and answer who proposed it, or what it replaced."""
@@ -132,11 +183,24 @@ class Serving:
         term, token = self._at_index.pop(entry.index, (0, 0))
         if not token:
             return
-        if term != entry.term or result is None:
+        if term == entry.term and entry.kind == CONFIGURATION:
+            members = "\n".join(member.address for member in decode(entry.body).members)
+            self._answer(token, Answer(None, entry.index, members.encode("ascii")))
+        elif term != entry.term or result is None:
             # Overwritten by a later leader: it never happened.
             self._answer(token, Answer("no_leader", 0, None))
         else:
             self._answer(token, Answer(result.code, result.revision, None))
+
+    def replaced(self, store: Store, index: int) -> None:
+        """Serve `store` from now on, a snapshot up to `index`; what became of proposals in it is unknown."""
+        self._store = store
+        for at in [at for at in self._at_index if at <= index]:
+            self._answer(self._at_index.pop(at)[1], _UNKNOWN)
+
+    def ended(self, token: int, answer: Answer) -> None:
+        """A CHANGE ends without an entry."""
+        self._answer(token, answer)
 
     def confirmed(self, token: int, index: int) -> None:
         """The read may be answered from the store, which has applied up to `index` (dissertation §6.4)."""
@@ -156,7 +220,7 @@ class Serving:
         ask = self._open.get(token)
         if ask is None or self._forwarded.pop(token, None) is None:
             return
-        if answer.code == "no_leader":
+        if answer.code == "no_leader" and _may_wait(ask):
             self._waiting[token] = ask
         else:
             self._answer(token, answer)
@@ -169,7 +233,8 @@ class Serving:
         if (leads, address) == (self._leads, self._leader_address):
             return
         self._leads, self._leader_address = leads, address
-        self._give_up(lambda leader: leader != address)
+        # A leader that hands over answers when it leads no more: its answer may come behind that news.
+        self._give_up(lambda leader, ask: leader != address and ask.kind not in (TRANSFER, CHANGE))
         self.retry(now)
 
     def retry(self, now: Instant) -> None:
@@ -180,14 +245,14 @@ class Serving:
 
     def link_down(self, address: str) -> None:
         """Words to `address` may be lost: reads are asked again, proposals have an unknown outcome."""
-        self._give_up(lambda leader: leader == address)
+        self._give_up(lambda leader, ask: leader == address)
 
-    def _give_up(self, is_lost: Callable[[str], bool]) -> None:
+    def _give_up(self, is_lost: Callable[[str, Ask], bool]) -> None:
         for token, leader in list(self._forwarded.items()):
-            if not is_lost(leader):
+            ask = self._open[token]
+            if not is_lost(leader, ask):
                 continue
             del self._forwarded[token]
-            ask = self._open[token]
             if ask.kind == READ:
                 self._waiting[token] = ask
             else:
@@ -197,11 +262,23 @@ class Serving:
         ask = self._open.pop(token, None)
         self._waiting.pop(token, None)
         self._forwarded.pop(token, None)
+        self._callers.pop(token, None)
         if ask is not None:
             self._answers.append((ask, answer))
 
 
-_CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused")
+def _may_wait(ask: Ask) -> bool:
+    # A transfer is meant for the leader of now: the next one must not hand over once more.
+    return ask.origin is None and ask.kind != TRANSFER
+
+
+_INPUTS: Dict[int, Callable[[Ask], object]] = {
+    PROPOSE: lambda ask: Proposed(ask.token, COMMAND, ask.body),
+    READ: lambda ask: ReadAsked(ask.token),
+    TRANSFER: lambda ask: Transfer(ask.token, ask.body.decode("ascii", "replace") or None),
+}
+_CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused",
+          "timeout")
 
 
 def encode_reply(token: int, answer: Answer) -> bytes:

@@ -103,6 +103,12 @@ def judge_moved(known: str, written: str) -> Outlook:
                    "move its data directory away and start it", 0, 0)
 
 
+def judge_removed(waiting_for: str) -> Outlook:
+    """Return how a node stands that its cluster removed."""
+    return Outlook(waiting_for, "its data stays; to make it a member again: raftctl join ADDRESS "
+                   "--discard-data, with the address of a member; else stop it", 0, 0)
+
+
 def judge_outside(waiting_for: str, waiting: List[Tuple[str, str]], is_configured: bool) -> Outlook:
     """Return what a node that is no member waits for; `waiting`: whom it does not reach, and why.
 

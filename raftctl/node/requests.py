@@ -13,8 +13,10 @@ import threading
 import time
 from typing import Any, Callable, Dict, Optional, Tuple
 
+from raftctl.base.addresses import parse
 from raftctl.base.errors import UsageError
-from raftctl.cluster.serving import PROPOSE, READ, Answer, Ask
+from raftctl.cluster.removing import encode_removal
+from raftctl.cluster.serving import CHANGE, PROPOSE, READ, Answer, Ask
 from raftctl.net.commands import Caller
 from raftctl.net.error_codes import CommandError
 from raftctl.node.inbox import Inbox
@@ -97,7 +99,7 @@ class Requests:
                 raise CommandError("unknown_outcome", "this node hangs; see its log")
         answer: Answer = waiter.answer  # type: ignore[assignment]
         if answer.code is not None:
-            text = _MESSAGES.get(answer.code, "refused by the leader")
+            text = _MESSAGES.get(answer.code) or (answer.value or b"refused by the leader").decode("ascii")
             extra = {"revision": answer.revision} if answer.code == "compare_failed" else {}
             absent = "" if answer.revision else " (it is absent)"
             raise CommandError(answer.code, text.format(seconds=timeout_s, revision=answer.revision,
@@ -191,12 +193,38 @@ class Requests:
         self._give_up_cluster(address, _flag(request, "discardData"))
         return {"accepted": True}
 
+    def _remove(self, request: _Object, timeout_s: float) -> _Object:
+        text, forced = request.get("address"), _flag(request, "force")
+        if not isinstance(text, str):
+            raise CommandError("bad_request", '"address" is missing; send the address of a member')
+        address = _address(text)
+        self._status.check_initialized()
+        try:
+            answer = self._ask(CHANGE, encode_removal(address, forced=forced), timeout_s)
+        except CommandError as error:
+            if error.code == "not_found":
+                raise CommandError("not_found", f"no member has the address {address}",
+                                   hint="raftctl status lists them") from error
+            if error.code == "refused":
+                raise CommandError("refused", f"{error.message}; nothing was changed",
+                                   hint="start the others first; --force appends it all the same") from error
+            raise
+        return {"address": address, "members": (answer.value or b"").decode("ascii").split("\n")}
+
 
 _ACTIONS: Dict[str, Callable[[Requests, _Object, float], _Object]] = {
     "state": Requests._state, "status": Requests._cluster_status, "get": Requests._get, "put": Requests._put,
     "del": Requests._delete, "bootstrap": Requests._bootstrap, "join": Requests._join,
+    "remove": Requests._remove,
 }
 _ALWAYS = (Requests._state, Requests._cluster_status)
+
+
+def _address(text: str) -> str:
+    try:
+        return str(parse(text))
+    except UsageError as error:
+        raise CommandError("bad_request", str(error)) from error
 
 
 def _timeout_s(request: _Object) -> float:

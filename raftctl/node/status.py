@@ -20,6 +20,7 @@ from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
+from raftctl.raft.messages import ORIGIN
 from raftctl.version import __version__
 
 _MS = 1_000_000
@@ -84,7 +85,8 @@ class Status:
         if unconfirmed and state == "LEADER":
             state = "CANDIDATE"
         member = view.configuration.find(self._identity.instance)
-        role = "none" if member is None else "voter" if member.voter else "learner"
+        is_outside = member is None or view.removed != ORIGIN
+        role = "none" if is_outside else "voter" if member.voter else "learner"
         lease_ns = now.left_within(view.lease_end) if state == "LEADER" else 0
         return {
             "state": state, "reason": shown.waiting_for or shown.reason,
@@ -114,11 +116,14 @@ class Status:
     def cluster(self, state: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return what `status --json` prints: the state, a row a member, and what is wrong if anything."""
         rows = self._call(lambda turn, now: turn.members(now), timeout_s)
+        if self._shown.view.removed != ORIGIN:
+            rows = []          # what it knows is what was before
         rows.sort(key=lambda row: parse(row["address"]))
         links = self._links()
         self._complete(rows, links)
         waiting = outlook.unreached(links) if not rows else []
         found = self._outlook(rows, waiting)
+        view = self._shown.view
         return {
             "state": state, "members": rows,
             "unreached": [{"address": address, "problem": problem} for address, problem in waiting],
@@ -126,6 +131,7 @@ class Status:
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
             "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
+            "snapshotIndex": view.snapshot_index, "logEntries": view.log_count, "logBytes": view.log_bytes,
         }
 
     def _disk_write_ms(self) -> Optional[int]:
@@ -169,6 +175,8 @@ class Status:
         return limit_ns // _MS if clock.now().since(self._began) > limit_ns else None
 
     def _outlook(self, rows: List[Row], waiting: List[Tuple[str, str]]) -> Outlook:
+        if self._shown.view.removed != ORIGIN:
+            return outlook.judge_removed(self._shown.waiting_for)
         member = self._shown.view.configuration.find(self._identity.instance)
         if member and member.address != self._identity.address:
             return outlook.judge_moved(member.address, self._identity.address)

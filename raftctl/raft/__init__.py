@@ -11,8 +11,9 @@ The loop around it (`cluster/turn.py` on ports, `node/loop.py` on threads):
 
 Words: a member is an *instance*; `Position(term, index)` is a place in a log; *lease*, *vow* and *round* are
 P2's. Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides),
-`leadership`, `lease`, `reads` and `rounds` (ReadIndex), `membership`, `release`; `log`, `progress`, `state`
-hold what they share, `repeats` keeps a lasting state of things from filling the log.
+`leadership`, `lease`, `proposals`, `reads` and `rounds` (ReadIndex), `membership`, `release`, `transfer`;
+`log`, `progress`, `state` hold what they share, `repeats` keeps a lasting state of things from filling the
+log.
 
 Where we differ from the paper, and why it is safe:
 
@@ -25,6 +26,10 @@ Where we differ from the paper, and why it is safe:
   must still run. Reads of data never rest on it: they use ReadIndex; scenario `lease_over_is_candidate`.
 - RELEASE. Proof of death ends vows to one (instance, incarnation) of terms up to one: it gives back exactly
   what the vow withheld; scenarios `release_*`.
+- Transfer. The dissertation's leader (§3.10) may lead on when the transferee is slow, and its vote requests
+  override every vow. Ours releases its term with TimeoutNow and never leases in it again; its RELEASE is the
+  token, which ends only vows to that leader and only in the vote requests of the next term, so neither a late
+  nor a second candidacy overrides anything; scenarios `transfer_*`, `token_*`, `timeout_now_*`.
 - Founding. Entry 1 is the same configuration on each founder before anybody may win, and counts as committed.
 - Replacement by instance. A member that lost its disk is another instance: its vote and acks of before count
   for nobody, and one entry swaps the two, which changes one voter as the dissertation's §4.1 demands.

@@ -7,11 +7,23 @@ from typing import Callable, Dict, Optional, Tuple
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import configuration as configurations
-from raftctl.raft import election, following, leadership, lease, membership, release, replication
+from raftctl.raft import (
+    election,
+    following,
+    installing,
+    leadership,
+    lease,
+    membership,
+    proposals,
+    release,
+    removal,
+    replication,
+    snapshots,
+    transfer,
+)
 from raftctl.raft.inputs import (
     FOLLOWER,
     LEADER,
-    Accepted,
     Alarm,
     Campaign,
     ChangeAsked,
@@ -26,8 +38,10 @@ from raftctl.raft.inputs import (
     Received,
     Resigned,
     Restored,
+    SnapshotTaken,
     Stopping,
     Timing,
+    Transfer,
     View,
 )
 from raftctl.raft.messages import (
@@ -35,19 +49,21 @@ from raftctl.raft.messages import (
     Append,
     AppendReply,
     Entry,
+    Install,
+    InstallReply,
     Instance,
     Position,
     PreVote,
     PreVoteReply,
     Release,
+    Removed,
+    SnapshotMark,
+    TimeoutNow,
     Vote,
     VoteReply,
 )
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import NEVER, State
-
-# Body bytes that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
-UNCOMMITTED_LIMIT = 64 << 20
 
 
 class Core:
@@ -65,29 +81,39 @@ class Core:
     def step(self, now: Instant, given: Input) -> None:
         """Take one input. What it causes is in the next `ready`."""
         _STEPS[type(given)](self, now, given)
+        if self._state.handover:
+            transfer.go_on(self._state, now)
 
     def ready(self, now: Instant) -> Ready:
         """Return what must happen, once: a second call returns only what came since."""
         state = self._state
         if state.role == LEADER:
             replication.flush(state, now)
+        snapshots.compact(state)
         write = state.take_write()
-        committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
+        committed: Tuple[Entry, ...] = ()
+        if not state.is_installing:
+            committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
         state.handed_out += len(committed)
+        installed, state.installed = state.installed, None
         if state.role == LEADER:
             state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
-                      tuple(state.accepted), tuple(state.refused), tuple(state.decisions),
-                      self._deadline(now), self.view())
-        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.decisions):
+                      tuple(state.accepted), tuple(state.refused), tuple(state.transferred),
+                      tuple(state.decisions), self._deadline(now), self.view(), installed,
+                      tuple(state.chunks))
+        for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.transferred,
+                      state.decisions, state.chunks):
             taken.clear()
         return ready
 
     def view(self) -> View:
         state = self._state
         lease_end = state.lease_end if state.shows_leader else NEVER
-        return View(state.role, state.term, state.leader, lease_end, state.commit_index, state.log.last_index,
-                    state.configuration)
+        log = state.log
+        return View(state.role, state.term, state.leader, lease_end, state.commit_index, log.last_index,
+                    state.configuration, state.hard.removed, state.snapshot_index,
+                    log.last_index - log.base.index, log.size)
 
     @property
     def role(self) -> str:
@@ -105,13 +131,30 @@ class Core:
 
     @property
     def founding_entry(self) -> Optional[Entry]:
-        """Entry 1 of the log: the configuration that the cluster was founded with."""
-        return self._state.log.entry(1) if self._state.log.last_index else None
+        """Entry 1: the configuration that the cluster was founded with; None where a snapshot replaced it."""
+        log = self._state.log
+        return log.entry(1) if log.last_index and not log.base.index else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Has this node neither an entry nor a snapshot?"""
+        return not self._state.log.last_index
+
+    @property
+    def may_snapshot(self) -> bool:
+        """May another snapshot be taken now? None that is being sent may be displaced."""
+        return snapshots.may_take(self._state)
+
+    def snapshot_mark(self, size: int) -> SnapshotMark:
+        """Return the mark for a snapshot, of `size` bytes, of all that was handed out to be applied."""
+        state = self._state
+        position = state.log.position(state.handed_out)
+        return SnapshotMark(position, *state.configuration_at(state.handed_out), size)
 
     @property
     def durable(self) -> Tuple[int, Position]:
         """The term and the last entry as a restart would find them: what a handshake may show (P7)."""
-        return self._state.durable_term, self._state.log.position(self._state.durable_index)
+        return self._state.durable_term, self._state.durable_position
 
     @property
     def acknowledged(self) -> Tuple[Tuple[Instance, int], ...]:
@@ -131,16 +174,11 @@ class Core:
         return self._state.heard_since
 
     @property
-    def can_take(self) -> bool:
-        """May a proposal be appended now, or has this leader too much uncommitted already?"""
-        return self._state.uncommitted_bytes < UNCOMMITTED_LIMIT
-
-    @property
     def may_change(self) -> bool:
         """Is this a leader whose own term is committed and that has no configuration change pending?"""
         state = self._state
         return (state.role == LEADER and not state.stopping and state.commit_index >= state.term_start
-                and self.is_settled)
+                and self.is_settled and state.handover is None)
 
     def _deadline(self, now: Instant) -> Optional[Instant]:
         state = self._state
@@ -156,23 +194,16 @@ class Core:
         if isinstance(message, Append):
             following.receive_append(self._state, now, given.peer, given.generation, message)
             return
+        if isinstance(message, Install):
+            installing.receive_install(self._state, now, given.peer, given.generation, message)
+            return
         if isinstance(message, Release):
             release.receive_release(self._state, now, message)
             return
         _RECEIVERS[type(message)](self._state, now, given.peer, message)
 
     def _proposed(self, now: Instant, given: Proposed) -> None:
-        state = self._state
-        if state.role != LEADER or state.resigned_term >= state.term:
-            state.refuse(given.request, "no_leader")
-            return
-        if not self.can_take:
-            state.refuse(given.request, "busy")
-            return
-        index = state.log.last_index + 1
-        state.uncommitted_bytes += len(given.body)
-        state.append(Entry(state.term, index, given.kind, given.body))
-        state.accepted.append(Accepted(given.request, state.term, index))
+        proposals.propose(self._state, given)
 
     def _change_asked(self, now: Instant, given: ChangeAsked) -> None:
         membership.ask_change(self._state, now, given.request, given.wanted)
@@ -183,6 +214,9 @@ class Core:
             return
         self._state.reads.ask(given.request)
 
+    def _transfer(self, now: Instant, given: Transfer) -> None:
+        transfer.ask(self._state, now, given.request, given.to)
+
     def _alarm(self, now: Instant, given: Alarm) -> None:
         if self._state.role == LEADER:
             leadership.leader_alarm(self._state, now)
@@ -192,6 +226,7 @@ class Core:
     def _persisted(self, now: Instant, given: Persisted) -> None:
         state = self._state
         state.persisted(given.number)
+        installing.persisted(state, given.number)
         if state.role == LEADER:
             replication.advance_commit(state)
             lease.renew(state, now)
@@ -199,6 +234,9 @@ class Core:
             following.acknowledge(state)
         else:
             election.count_votes(state, now)
+
+    def _snapshot_taken(self, now: Instant, given: SnapshotTaken) -> None:
+        snapshots.taken(self._state, given.mark)
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
         known = self._state.incarnations.get(given.peer, 0)
@@ -225,20 +263,21 @@ class Core:
         election.election_alarm(self._state, now)
 
     def _stopping(self, now: Instant, given: Stopping) -> None:
-        leadership.stop(self._state, now)
+        transfer.stop(self._state, now)
 
     def _resigned(self, now: Instant, given: Resigned) -> None:
-        leadership.resign(self._state, now)
+        transfer.resign(self._state, now)
 
 
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
-    ReadAsked: Core._read_asked, Alarm: Core._alarm, Persisted: Core._persisted, LinkUp: Core._link_up,
-    LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping,
-    Resigned: Core._resigned,
+    ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
+    SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up, LinkDown: Core._link_down,
+    Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
 }
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
-    AppendReply: replication.receive_append_reply,
+    AppendReply: replication.receive_append_reply, InstallReply: replication.receive_install_reply,
+    TimeoutNow: transfer.receive_timeout_now, Removed: removal.receive_removed,
 }

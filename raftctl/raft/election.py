@@ -6,13 +6,13 @@ cut off does not depose a living leader when it comes back.
 
 from __future__ import annotations
 
-from typing import Tuple
+from typing import Optional, Tuple
 
 from raftctl.base.instants import Instant
-from raftctl.raft import leadership
+from raftctl.raft import leadership, release, removal
 from raftctl.raft.configuration import is_quorum
 from raftctl.raft.inputs import CANDIDATE, FOLLOWER, LEADER, PRE_CANDIDATE
-from raftctl.raft.messages import Instance, PreVote, PreVoteReply, Vote, VoteReply
+from raftctl.raft.messages import Instance, PreVote, PreVoteReply, Release, Vote, VoteReply
 from raftctl.raft.state import MS, State
 
 _AS_NEW = "as new"     # the one answer to a pre-vote that grants it
@@ -71,11 +71,12 @@ def link_up(state: State, peer: Instance) -> None:
     if state.role == PRE_CANDIDATE:
         state.send_now(peer, PreVote(state.term + 1, state.log.last))
     elif state.role == CANDIDATE:
-        state.send(peer, Vote(state.term, state.log.last))
+        state.send(peer, Vote(state.term, state.log.last, state.token))
 
 
 def receive_pre_vote(state: State, now: Instant, peer: Instance, message: PreVote) -> None:
     """Answer whether this node would vote for `peer`; grants mirror the request's term (pitfall 1.5)."""
+    removal.tell(state, peer)
     kind, reason = _judge(state, now, message)
     granted = kind == _AS_NEW
     if state.repeats.is_due(now, ("pre-vote", peer), (kind, message)):
@@ -117,28 +118,30 @@ def receive_pre_vote_reply(state: State, now: Instant, peer: Instance, message: 
 def _count_pre_votes(state: State, now: Instant) -> None:
     granted = {peer: True for peer, ballot in state.ballots.items() if ballot}
     if is_quorum(granted, state.configuration.voters):
-        _begin_candidacy(state, now, len(granted))
+        begin_candidacy(state, now, f"pre-votes {len(granted)}/{len(state.configuration.voters)}")
 
 
-def _begin_candidacy(state: State, now: Instant, pre_votes: int) -> None:
+def begin_candidacy(state: State, now: Instant, cause: str, token: Optional[Release] = None) -> None:
+    """Campaign in the next term; `token` lets the voters of this one candidacy end their vows (P4)."""
     # Raft §5.2: increment the term, vote for oneself. Own vote and requests count once that is durable.
     state.set_hard(term=state.term + 1, vote=state.own)
-    state.role = CANDIDATE
-    state.ballots = {}
+    state.role, state.ballots, state.token = CANDIDATE, {}, token
     # Not hurried: votes take a sync here and one there. A refusal hurries it (`receive_vote_reply`).
     state.set_election_deadline(now)
-    total = len(state.configuration.voters)
-    state.decide(f"pre-votes {pre_votes}/{total}", f"candidate term {state.term}")
+    state.decide(cause, f"candidate term {state.term}")
     for peer in state.configuration.voters:
         if peer != state.own:
-            state.send(peer, Vote(state.term, state.log.last))
+            state.send(peer, Vote(state.term, state.log.last, token))
 
 
 def receive_vote(state: State, now: Instant, peer: Instance, message: Vote) -> None:
     """RequestVote (Raft §5.2, §5.4.1). Under a vow neither a vote nor a term is taken from it (P2)."""
+    removal.tell(state, peer)
     if message.term < state.term:
         state.send(peer, VoteReply(state.term, False))
         return
+    if message.token and message.token.term + 1 == message.term:
+        release.take(state, now, message.token)
     if state.is_vowed(now):
         state.decide(f"vow to {state.name(state.vow.to)} for {now.until(state.vow.end) // MS} ms"
                      if state.role != LEADER else "holds the lease", f"refuses vote of {state.name(peer)}")

@@ -9,7 +9,17 @@ from typing import NamedTuple, Optional, Tuple, Union
 
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Configuration
-from raftctl.raft.messages import Entry, HardState, Instance, Message, Write
+from raftctl.raft.messages import (
+    ORIGIN,
+    Entry,
+    HardState,
+    Install,
+    Instance,
+    Message,
+    Position,
+    SnapshotMark,
+    Write,
+)
 
 FOLLOWER = "follower"
 PRE_CANDIDATE = "pre-candidate"
@@ -26,10 +36,16 @@ class Timing(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What the disk remembers at start: hard state and whole log from index 1 (empty: no configuration)."""
+    """What the disk remembers: hard state, snapshots (up to two, the older first), the log behind `base`.
+
+    The newest snapshot is at or after the base. Where it is not in the log, which then ends before it or
+    conflicts, an installation was cut short between its two steps: it is completed.
+    """
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
+    base: Position = ORIGIN
+    snapshots: Tuple[SnapshotMark, ...] = ()
 
 
 class Received(NamedTuple):
@@ -61,6 +77,14 @@ class ReadAsked(NamedTuple):
     request: int
 
 
+class Transfer(NamedTuple):
+    """Hand leadership over to the voter `to` (None: the best). Answered once in `Ready.transferred`, when it
+    was told to lead, or in `Ready.refused`, when nothing has changed."""
+
+    request: int
+    to: Optional[Instance]
+
+
 class Alarm(NamedTuple):
     """The deadline of the last `Ready` may have come; the core looks at the clocks itself."""
 
@@ -69,6 +93,12 @@ class Persisted(NamedTuple):
     """Write `number` and all before it are durable."""
 
     number: int
+
+
+class SnapshotTaken(NamedTuple):
+    """The snapshot `mark` of what this node itself applied is durable."""
+
+    mark: SnapshotMark
 
 
 class LinkUp(NamedTuple):
@@ -106,8 +136,8 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Alarm, Persisted, LinkUp, LinkDown, Founded,
-              Campaign, Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, SnapshotTaken, LinkUp,
+              LinkDown, Founded, Campaign, Stopping, Resigned]
 
 
 class Decision(NamedTuple):
@@ -118,10 +148,14 @@ class Decision(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A request that changed nothing; `code` is one of the error codes of the command protocol."""
+    """A request that changed nothing; `code` is one of the error codes of the command protocol.
+
+    `reason` says more for people, where there is more to say.
+    """
 
     request: int
     code: str
+    reason: str = ""
 
 
 class Accepted(NamedTuple):
@@ -132,8 +166,19 @@ class Accepted(NamedTuple):
     index: int
 
 
+class Transferred(NamedTuple):
+    """A transfer: this node released its term and told `successor` to lead. Who wins, the next term shows."""
+
+    request: int
+    successor: Instance
+
+
 class View(NamedTuple):
-    """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it."""
+    """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it.
+
+    `removed`: as in `HardState`. `snapshot_index`: of the newest snapshot, 0 without one. `log_count`,
+    `log_bytes`: the log in memory.
+    """
 
     role: str
     term: int
@@ -142,6 +187,10 @@ class View(NamedTuple):
     commit_index: int
     last_index: int
     configuration: Configuration
+    removed: Position = ORIGIN
+    snapshot_index: int = 0
+    log_count: int = 0
+    log_bytes: int = 0
 
 
 class Ready(NamedTuple):
@@ -149,8 +198,10 @@ class Ready(NamedTuple):
 
     `messages` may go at once: what depends on the disk is held back until its `Persisted`. `write` is given
     only when the one before it is durable, so that one batch is at the disk and the next collects.
-    `committed`: to apply, in order. `reads`: answer when applied up to that index. `deadline`: the moment for
-    the next `Alarm`; None: no need.
+    `installed`: the store becomes this snapshot, whose chunks the writes before had, ahead of `committed`: to
+    apply, in order. `chunks`: read these bytes of these snapshots, at most `snapshots.CHUNK_BYTES`, and send
+    the messages with them. `reads`: answer when applied up to that index. `deadline`: the moment for the next
+    `Alarm`; None: no need.
     """
 
     messages: Tuple[Tuple[Instance, Message], ...]
@@ -159,6 +210,9 @@ class Ready(NamedTuple):
     reads: Tuple[Tuple[int, int], ...]
     accepted: Tuple[Accepted, ...]
     refused: Tuple[Refusal, ...]
+    transferred: Tuple[Transferred, ...]
     decisions: Tuple[Decision, ...]
     deadline: Optional[Instant]
     view: View
+    installed: Optional[SnapshotMark] = None
+    chunks: Tuple[Tuple[Instance, Install], ...] = ()

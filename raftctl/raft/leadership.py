@@ -1,6 +1,7 @@
-"""Being leader: begin with a no-op, keep a lease, resign (Raft §5.2, §8; dissertation §6.2, §6.4; P2, P4).
+"""Being leader: begin with a no-op, keep a lease (Raft §5.2, §8; dissertation §6.2, §6.4; P2).
 
-The lease itself is in `lease.py`, what goes to the peers in `replication.py`.
+The lease itself is in `lease.py`, what goes to the peers in `replication.py`, the end by own will in
+`transfer.py`.
 """
 
 from __future__ import annotations
@@ -8,10 +9,10 @@ from __future__ import annotations
 from raftctl.base.instants import Instant
 from raftctl.raft import lease, replication
 from raftctl.raft.inputs import LEADER
-from raftctl.raft.messages import NOOP, Entry, Release
+from raftctl.raft.messages import NOOP, Entry
 from raftctl.raft.reads import Reads
 from raftctl.raft.rounds import Rounds
-from raftctl.raft.state import MS, NEVER, State
+from raftctl.raft.state import MS, State
 
 
 def begin(state: State, now: Instant, votes: int) -> None:
@@ -50,21 +51,3 @@ def leader_alarm(state: State, now: Instant) -> None:
 def _last_heard(state: State, now: Instant, peer: str) -> str:
     last = state.progress[peer].last_ack
     return f"{state.name(peer)} " + (f"acked {now.since(last) // MS} ms ago" if last else "never acked")
-
-
-def stop(state: State, now: Instant) -> None:
-    """Show no LEADER and campaign no more; a leader's heartbeats go on until it resigns (pitfall 9.7)."""
-    state.stopping = True
-    lease.show(state, now)
-
-
-def resign(state: State, now: Instant) -> None:
-    """Give the vows back, irrevocably in this term: RELEASE to all, then no word more as leader (P4)."""
-    if state.role != LEADER:
-        return
-    state.resigned_term = state.term
-    state.decide("outgoing work has ended", f"releases term {state.term}")
-    for peer in state.peers:
-        state.send_now(peer, Release(state.own, state.incarnation, state.term))
-    state.become_follower(now, state.term, None)
-    state.lease_end = NEVER

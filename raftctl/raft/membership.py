@@ -53,6 +53,8 @@ def _refusal(state: State, wanted: Configuration) -> Optional[str]:
         return "no_leader"
     if state.commit_index < state.term_start or state.configuration_index > state.commit_index:
         return "busy"
+    if state.handover:
+        return "busy"             # the successor would never catch up
     before, after = dict.fromkeys(state.configuration.voters), dict.fromkeys(wanted.voters)
     gone = [voter for voter in before if voter not in after]
     changed = gone + [voter for voter in after if voter not in before]

@@ -45,12 +45,14 @@ class HardState(NamedTuple):
     """What must be on disk before anything depending on it leaves (Raft §5.1, Figure 2 "persistent state").
 
     `vote` is the instance voted for in `term`, or None. `promise` is the longest vow in ns that this
-    directory may still have open (P2, start vow); 0 says that there is none.
+    directory may still have open (P2, start vow); 0 says that there is none. `removed` is the committed
+    position at which the cluster no longer named this node (pitfall 3.10); `ORIGIN` where it does.
     """
 
     term: int = 0
     vote: Optional[Instance] = None
     promise: int = 0
+    removed: Position = ORIGIN
 
 
 class SnapshotMark(NamedTuple):
@@ -99,6 +101,19 @@ class Write(NamedTuple):
     drop_upto: int = 0
 
 
+class Release(NamedTuple):
+    """Proof that `instance` in `incarnation` leads no more in any term up to `term` (P4).
+
+    `successor`: whom it told to lead in the next term; empty where it told nobody. In a `TimeoutNow`, and in
+    the `Vote` that follows, it is the *token* of that one candidacy.
+    """
+
+    instance: Instance
+    incarnation: int
+    term: int
+    successor: Instance = ""
+
+
 class PreVote(NamedTuple):
     """Would you vote for me in `term` (my term + 1)? Changes nothing anywhere (dissertation §9.6)."""
 
@@ -118,10 +133,15 @@ class PreVoteReply(NamedTuple):
 
 
 class Vote(NamedTuple):
-    """RequestVote (Raft §5.2, §5.4.1)."""
+    """RequestVote (Raft §5.2, §5.4.1).
+
+    `token`: the leader of the term before told this candidate to lead (dissertation §3.10); it counts only
+    where its term is `term` - 1.
+    """
 
     term: int
     last: Position
+    token: Optional[Release] = None
 
 
 class VoteReply(NamedTuple):
@@ -163,12 +183,54 @@ class AppendReply(NamedTuple):
     hint: Position
 
 
-class Release(NamedTuple):
-    """Proof that `instance` in `incarnation` leads no more in any term up to `term` (P4)."""
+class Install(NamedTuple):
+    """InstallSnapshot (Raft §7): bytes of the snapshot `mark` from `offset` on, one message at a time.
 
-    instance: Instance
-    incarnation: int
+    A leader's word as `Append` is, so its acknowledgement vows (P2).
+    """
+
     term: int
+    incarnation: int
+    election_min: int
+    round: int
+    mark: SnapshotMark
+    offset: int
+    data: bytes
 
 
-Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release]
+class InstallReply(NamedTuple):
+    """So many bytes of the snapshot of `position` are durable here: go on at `offset`.
+
+    Once the whole snapshot is durable, and the log that it may have replaced, an accepted `AppendReply` up to
+    its index is the answer, as it is to a snapshot of what is committed here already.
+    """
+
+    term: int
+    generation: int
+    round: int
+    position: Position
+    offset: int
+
+
+class TimeoutNow(NamedTuple):
+    """The leader of `token` has released its term: campaign at once in the next (dissertation §3.10).
+
+    `last` is what the leader knows to be durable at the receiver; who holds it no more must not campaign.
+    """
+
+    token: Release
+    last: Position
+
+
+class Removed(NamedTuple):
+    """You are no member: up to `position` all is committed, and `configuration` (an entry's body) holds.
+
+    Said to one that asks for votes (pitfall 3.10). Promises nothing, carries no term.
+    """
+
+    position: Position
+    configuration: bytes
+
+
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Install, InstallReply, Release,
+                TimeoutNow, Removed]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Tuple
-
 from raftctl.base.instants import Instant
 from raftctl.raft.messages import Instance, Release
-from raftctl.raft.state import MS, State
+from raftctl.raft.state import MS, State, Vow
 
 
 def receive_release(state: State, now: Instant, message: Release) -> None:
@@ -18,13 +16,10 @@ def receive_release(state: State, now: Instant, message: Release) -> None:
     proven = (message.instance, message.incarnation)
     if message.instance == state.own or message.term <= state.released.get(proven, 0):
         return
-    _remember(state, proven, message.term)
-    name, vow = state.name(message.instance), state.vow
-    if (vow.to, vow.incarnation) != proven or vow.term > message.term:
-        state.decide(f"{name} released term {message.term}", "goes on")
-        return
-    state.vow = vow._replace(end=now)
-    if state.leader != message.instance:
+    owes = ends(state.vow, message)
+    take(state, now, message)
+    name = state.name(message.instance)
+    if not owes or state.leader != message.instance:
         state.decide(f"{name} released term {message.term}", "goes on")
         return
     state.leader, state.owed = None, None
@@ -32,12 +27,29 @@ def receive_release(state: State, now: Instant, message: Release) -> None:
     if not state.can_campaign:
         state.decide(f"{name} released term {message.term}", "waits for the next leader")
         return
-    rank = _rank(state, message.instance)
+    rank = _rank(state, message)
     wait = rank * 10 * MS + int(state.random() * 2 * MS)
+    after = ""
+    if state.configuration.is_voter(message.successor):
+        # It campaigns now, and its vote takes a sync here and one there: competing would only split votes.
+        wait += state.timing.heartbeat
+        after = f", after {state.name(message.successor)}"
     state.hurry_end = now.plus(state.timing.election_min)
     state.election_deadline = now.plus(wait)
     state.election_was_late = False
-    state.decide(f"{name} released term {message.term}", f"campaigns in {wait // MS} ms, rank {rank}")
+    state.decide(f"{name} released term {message.term}", f"campaigns in {wait // MS} ms, rank {rank}{after}")
+
+
+def ends(vow: Vow, proof: Release) -> bool:
+    """Is it owed to the proven incarnation, in a term up to the proven one?"""
+    return (vow.to, vow.incarnation) == (proof.instance, proof.incarnation) and vow.term <= proof.term
+
+
+def take(state: State, now: Instant, proof: Release) -> None:
+    """End the vow that `proof` ends, and let no late words renew it."""
+    _remember(state, proof)
+    if ends(state.vow, proof):
+        state.vow = state.vow._replace(end=now)
 
 
 def why_ended(state: State, peer: Instance, incarnation: int, term: int) -> str:
@@ -50,17 +62,17 @@ def why_ended(state: State, peer: Instance, incarnation: int, term: int) -> str:
     return ""
 
 
-def _remember(state: State, proven: Tuple[Instance, int], term: int) -> None:
-    instance, _ = proven
+def _remember(state: State, proof: Release) -> None:
     for known in list(state.released):
-        if known[0] == instance and known[1] < state.incarnations.get(instance, 0):
+        if known[0] == proof.instance and known[1] < state.incarnations.get(proof.instance, 0):
             del state.released[known]          # older words are ignored by the handshake that came since
-    state.released[proven] = term
+    proven = (proof.instance, proof.incarnation)
+    state.released[proven] = max(proof.term, state.released.get(proven, 0))
 
 
-def _rank(state: State, dead: str) -> int:
+def _rank(state: State, proof: Release) -> int:
     """Return this node's place among the surviving voters by address: the others get 10 ms each before it."""
     survivors = sorted((member.address, member.instance) for member in state.configuration.members
-                       if member.voter and member.instance != dead)
+                       if member.voter and member.instance not in (proof.instance, proof.successor))
     return next((rank for rank, (_, instance) in enumerate(survivors) if instance == state.own),
                 len(survivors))

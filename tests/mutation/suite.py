@@ -20,6 +20,11 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 PARTS = ("raftctl", "tests/simulation", "tests/scenario", "tests/scenarios", "tests/unit")
 LIMIT_S = 300
 SEEDS = 150
+PYTEST_FOUND = 1      # its exit status for tests that failed; all others say that they did not run
+
+
+class Unusable(Exception):
+    """A killer can't say whether the mutant is noticed."""
 
 
 class Moved(Exception):

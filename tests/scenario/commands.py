@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
+from raftctl.base.errors import require
 from raftctl.raft import messages
-from raftctl.raft.configuration import Configuration, Member
-from raftctl.raft.inputs import ChangeAsked, Proposed, ReadAsked, Received, Resigned, Stopping, Timing
+from raftctl.raft.configuration import Configuration, Member, encode
+from raftctl.raft.inputs import (
+    ChangeAsked,
+    Proposed,
+    ReadAsked,
+    Received,
+    Resigned,
+    Stopping,
+    Timing,
+    Transfer,
+)
 from raftctl.raft.messages import COMMAND, HardState, Position, Release
 from scenario.clock import PPM
 from scenario.invariants import log_of
@@ -17,7 +27,8 @@ from scenario.trace import MS
 from scenario.world import Setting, World
 
 MESSAGES = {name: getattr(messages, name) for name in
-            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Release")}
+            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Install",
+             "InstallReply", "Release", "TimeoutNow", "Removed")}
 # Fields of messages that are spans; scripts write them in ms.
 SPANS = ("vow_left", "election_min")
 Words = Sequence[str]
@@ -152,6 +163,15 @@ def read(world: World, words: Words) -> None:
     node.give(ReadAsked(request))
 
 
+def transfer(world: World, words: Words) -> None:
+    given = pairs(words, ("to", "at"))
+    node = running(world, given["at"][0]) if "at" in given else world.leader
+    if node is None:
+        raise BadScript("nobody leads; name a node: … at NODE")
+    to = given.get("to", [None])[0]
+    node.give(Transfer(world.next_request(node, f"transfer to {to}" if to else "transfer"), to))
+
+
 def _change(
     world: World, words: Words, what: str, change: Callable[[Configuration, str], Configuration]
 ) -> None:
@@ -186,6 +206,10 @@ def promote(world: World, words: Words) -> None:
 
 def remove(world: World, words: Words) -> None:
     _change(world, words, "remove", lambda value, name: value.replaced(without=name))
+
+
+def snapshot(world: World, words: Words) -> None:
+    running(world, words[0]).take_snapshot(int(pairs(words[1:], ("size",)).get("size", ["1"])[0]))
 
 
 # --- processes
@@ -281,11 +305,19 @@ def _rule(copies: int) -> Callable[[World, Words], None]:
 def _field(key: str, word: str) -> object:
     if word in ("yes", "no"):
         return word == "yes"
-    if key == "instance":
+    if key in ("instance", "successor"):
         return word
+    if key == "token":
+        return _token(word)
     if ":" in word:
         return Position(*map(int, word.split(":")))
     return ns(word) if key in SPANS else int(word)
+
+
+def _token(word: str) -> Release:
+    """Return the RELEASE in `NODE/INCARNATION/TERM/SUCCESSOR`."""
+    instance, incarnation, term, successor = word.split("/")
+    return Release(instance, int(incarnation), int(term), successor)
 
 
 def say(world: World, words: Words) -> None:
@@ -293,7 +325,11 @@ def say(world: World, words: Words) -> None:
     (source, target), = ways(words[:3])
     fields = dict(word.split("=", 1) for word in words[4:])
     generation = int(fields.pop("connection", "1"))
-    values = {key: _field(key, word) for key, word in fields.items()}
+    values = {key: _field(key, word) for key, word in fields.items() if key != "without"}
+    if "without" in fields:
+        view = running(world, target).view
+        require(view is not None, "a node without a view", target)
+        values["configuration"] = encode(view.configuration.replaced(without=fields["without"]))
     message = MESSAGES[words[3]](**({"entries": ()} if words[3] == "Append" else {}), **values)
     running(world, target).give(Received(source, generation, message))
 
@@ -327,7 +363,9 @@ def _log(node: Node) -> str:
 def _disk(node: Node) -> str:
     hard = node.disk.hard_state
     last = node.disk.entries[-1].position if node.disk.entries else Position(0, 0)
-    return f"disk term {hard.term}, vote {hard.vote or 'none'}, promise {hard.promise // MS} ms, log {last}"
+    removed = f", removed at {hard.removed}" if hard.removed != Position(0, 0) else ""
+    return (f"disk term {hard.term}, vote {hard.vote or 'none'}, promise {hard.promise // MS} ms, log {last}"
+            + removed)
 
 
 def _members(node: Node) -> str:
@@ -340,7 +378,14 @@ def _peers(node: Node) -> str:
                        or "nothing")
 
 
-SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peers": _peers}
+def _snapshots(node: Node) -> str:
+    marks = " ".join(str(mark.position) for mark in node.disk.marks)
+    text = f"snapshots {marks or 'none'}, log on disk behind {node.disk.base}"
+    return text + (f", in memory behind {node.core._state.log.base}" if node.core is not None else "")
+
+
+SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peers": _peers,
+         "snapshots": _snapshots}
 
 
 class Entry(NamedTuple):
@@ -369,10 +414,14 @@ COMMANDS: Dict[str, Entry] = {
     "run": Entry(run, False, "run to MS | run for MS", "let time pass, that moment included"),
     "propose": Entry(propose, False, "propose NODE TEXT", "ask it to append a command"),
     "read": Entry(read, False, "read NODE", "ask it for a linearizable read"),
+    "transfer": Entry(transfer, False, "transfer [to NODE] [at NODE]",
+                      "ask the leader (or that node) to hand over to that voter (none named: the best)"),
     "add": Entry(add, False, "add NODE [at NODE]",
                  "ask the leader (or that node) to add a learner, started if new"),
     "promote": Entry(promote, False, "promote NODE… [at NODE]", "ask to make them voters, in one change"),
     "remove": Entry(remove, False, "remove NODE… [at NODE]", "ask to remove them, in one change"),
+    "snapshot": Entry(snapshot, False, "snapshot NODE [size BYTES]",
+                      "a snapshot of what it applied is durable; the log begins behind the older of two"),
     "start": Entry(start, False, "start NODE…", "start it again on its disk: next incarnation"),
     "kill": Entry(kill, False, "kill NODE…", "it is gone at once; what was not synced is lost"),
     "stop": Entry(stop, False, "stop NODE [work MS]", "orderly: outgoing work of that length, RELEASE, gone"),
@@ -391,7 +440,7 @@ COMMANDS: Dict[str, Entry] = {
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
     "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…",
                  "a forged or late message arrives at once"),
-    "show": Entry(show, False, "show [log|disk|members|peers] [NODE…]", "what the nodes (all) hold now"),
+    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]", "what the nodes (all) hold now"),
 }
 
 

@@ -7,9 +7,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
+from raftctl.base.errors import require
 from raftctl.raft.configuration import decode, quorum_size
 from raftctl.raft.inputs import LEADER, View
-from raftctl.raft.messages import CONFIGURATION, AppendReply, Entry, Message, Position, Vote, VoteReply
+from raftctl.raft.messages import (
+    CONFIGURATION,
+    AppendReply,
+    Entry,
+    InstallReply,
+    Message,
+    Position,
+    Release,
+    TimeoutNow,
+    Vote,
+    VoteReply,
+)
 
 if TYPE_CHECKING:
     from scenario.node import Node
@@ -29,6 +41,8 @@ class Invariants:
         self._votes: Dict[Tuple[str, int], str] = {}
         self._entries: Dict[Position, Tuple[Entry, int]] = {}      # position → the entry, the term before it
         self._committed: List[Entry] = []
+        self._stores: Dict[int, bytes] = {0: b""}
+        self._given_up: Dict[Tuple[str, int], int] = {}            # (node, incarnation) → released term
         self._leader_logs: Dict[Tuple[str, int, int], List[Entry]] = {}
 
     def _require(self, holds: bool, rule: str, node: Node, detail: object) -> None:
@@ -44,6 +58,11 @@ class Invariants:
         return Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with "
                       f"{type(error).__name__}: {error}")
 
+    def committed(self, upto: int) -> List[Entry]:
+        """Return the committed entries up to that index: what a snapshot stands for."""
+        require(upto <= len(self._committed), "a snapshot of what is not committed", upto)
+        return self._committed[:upto]
+
     # --- before a message leaves
 
     def sending(self, node: Node, target: str, message: Message) -> None:
@@ -53,11 +72,22 @@ class Invariants:
             self._vote(node, message.term, target)
         elif isinstance(message, Vote):
             self._vote(node, message.term, node.name)
+            token = message.token
+            self._require(token is None or (token.term + 1, token.successor) == (message.term, node.name),
+                          "P4: a token in another candidacy than its own", node, message)
+        elif isinstance(message, (Release, TimeoutNow)):
+            proof = message if isinstance(message, Release) else message.token
+            self._given_up[proof.instance, proof.incarnation] = proof.term
         elif isinstance(message, AppendReply):
             self._require(durable.term >= message.term, "an answer in a term that is not durable", node,
                           message)
             if message.accepted:
                 self._acknowledged(node, target, message)
+        elif isinstance(message, InstallReply):
+            self._require(message.offset <= node.disk.received(message.position),
+                          "acknowledged bytes of a snapshot that are not durable", node, message)
+            self._require(durable.term >= message.term and durable.promise > 0, "a vow that is not on disk",
+                          node, durable)
 
     def _vote(self, node: Node, term: int, candidate: str) -> None:
         durable = node.disk.hard_state
@@ -93,6 +123,11 @@ class Invariants:
         self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node,
                       entry.position)
 
+    def applied(self, node: Node) -> None:
+        """Stores are equal at equal indexes, whether by entries or by a snapshot (pitfall 2.4)."""
+        known = self._stores.setdefault(node.applied, node.store)
+        self._require(known == node.store, "stores differ", node, f"at {node.applied}")
+
     def stepped(self, node: Node) -> None:
         """Check all that a step of `node`, or taking its `Ready`, may have broken."""
         assert node.core is not None
@@ -104,6 +139,9 @@ class Invariants:
         self._vote_taken(node, view, log)
         leased = [other.name for other in self._world.nodes.values() if other.is_leased]
         self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
+        given_up = self._given_up.get((node.name, node.incarnation), 0)
+        self._require(not node.is_leased or view.term > given_up, "P4: a lease in a released term", node,
+                      view.term)
 
     def _log_matching(self, node: Node, log: List[Entry]) -> None:
         before = 0
@@ -132,8 +170,11 @@ class Invariants:
         self._require(log[:len(known)] == known, "State Machine Safety", node, f"commits {index}")
         if index <= len(self._committed):
             return
-        # Save of entry 1 (founding) no follower may be the first to know.
-        self._require(view.role == LEADER or index == 1, "committed by a follower", node, index)
+        # Save of entry 1 (founding) no follower may be the first to know; a leader may release its term in
+        # the very step in which it commits.
+        assert node.core is not None
+        led = view.role == LEADER or node.core._state.resigned_term == view.term
+        self._require(led or index == 1, "committed by a follower", node, index)
         nodes, voters = self._world.nodes, view.configuration.voters
         held = [name for name in voters if name in nodes and nodes[name].disk.entries[:index] == log[:index]]
         self._require(len(held) >= quorum_size(voters), "committed without a quorum of disks", node,
@@ -151,7 +192,7 @@ class Invariants:
 
 
 def log_of(node: Node) -> List[Entry]:
-    """Return the log in a running node's memory."""
+    """Return the log in a running node's memory, and what was committed for what a snapshot stands for."""
     assert node.core is not None
     log = node.core._state.log            # the product has no reason to show it
-    return list(log.between(0, log.last_index))
+    return node.world.invariants.committed(log.base.index) + list(log.between(log.base.index, log.last_index))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.raft.configuration import decode, is_quorum
-from raftctl.raft.messages import CONFIGURATION, Instance
+from raftctl.raft.messages import Instance
 
 if TYPE_CHECKING:
     from simulation.node import Process
@@ -27,8 +27,13 @@ class Leases:
     def __init__(self, world: World) -> None:
         self._world = world
         self._confirmed: List[Confirmed] = []
+        self._given_up: Dict[Tuple[Instance, int], int] = {}     # (instance, incarnation) → released term
 
     # --- lease holders
+
+    def given_up(self, instance: Instance, incarnation: int, term: int) -> None:
+        """A RELEASE of this term has left: no lease is held in it any more (P4)."""
+        self._given_up[instance, incarnation] = term
 
     def look(self) -> None:
         holders = [host.process for host in self._world.everyone if host.process and host.process.leases]
@@ -37,6 +42,9 @@ class Leases:
             holders = [holder for holder in holders if not self._is_stale(holder)]
         if len(holders) > 1:
             self._world.fail("P2: two lease holders", " ".join(holder.host.name for holder in holders))
+        for holder in holders:
+            if holder.board.term <= self._given_up.get((holder.instance, holder.incarnation), 0):
+                self._world.fail("P4: a lease in a released term", f"{holder.host.name} {holder.board.term}")
         if holders and not self._is_stale(holders[0]):
             self._covered(holders[0])
 
@@ -66,9 +74,8 @@ class Leases:
     def _electorate(state) -> List[Tuple[Instance, ...]]:
         found = [state.configuration.voters]
         if state.configuration_index > state.commit_index:
-            before = next((state.log.entry(index) for index in range(state.configuration_index - 1, 0, -1)
-                           if state.log.entry(index).kind == CONFIGURATION), None)
-            found += [decode(before.body).voters] if before else []
+            index, body = state.configuration_at(state.configuration_index - 1)
+            found += [decode(body).voters] if index else []
         return found
 
     def _is_bound(self, voter: Instance, process: Optional[Process], end: int) -> bool:

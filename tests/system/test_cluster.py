@@ -226,3 +226,45 @@ def test_bootstrap_founds_without_the_missing_node(tmp_path):
         done = raftctl("-c", cluster.hosts[0].config, "bootstrap")
         assert done.returncode == 0, done.stderr
         cluster.leader()
+
+
+def test_a_removed_member_stays_outside_and_comes_back_by_join(tmp_path):
+    with Cluster(tmp_path, 3) as cluster:
+        leader = cluster.start().leader()
+        gone, stays = [host for host in cluster.hosts if host is not leader]
+        assert raftctl("-c", leader.config, "put", "k", "v").returncode == 0
+        done = raftctl("-c", stays.config, "remove", gone.address)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.startswith(f"removed {gone.address}, left: ".encode())
+        wait_for(lambda: gone.state() == "UNINITIALIZED", "the removed node to be told")
+        status = json.loads(raftctl("-c", gone.config, "status", "--json").stdout)
+        assert "removed from its cluster" in status["problem"] and status["members"] == []
+        again = raftctl("-c", stays.config, "remove", gone.address)
+        assert (again.returncode, again.stdout) == (1, b"")
+        assert again.stderr.startswith(f"raftctl: no member has the address {gone.address}".encode())
+        joined = raftctl("-c", gone.config, "join", leader.address, "--discard-data")
+        assert joined.returncode == 0, joined.stderr
+        assert raftctl("-c", gone.config, "get", "k").stdout == b"v"
+
+
+def test_leave_from_a_follower_and_the_last_voter_stays(tmp_path):
+    with Cluster(tmp_path, 2) as cluster:
+        leader = cluster.start().leader()
+        other = next(host for host in cluster.hosts if host is not leader)
+        left = raftctl("-c", other.config, "leave")
+        assert (left.returncode, left.stdout) == (
+            0, f"removed {other.address}, left: {leader.address}\n".encode()), left.stderr
+        assert raftctl("-c", leader.config, "state").stdout == b'{ "state": "LEADER" }\n'
+        refused = raftctl("-c", leader.config, "leave")
+        assert refused.returncode == 1 and b"is the last voter: it can't leave" in refused.stderr
+
+
+def test_a_leader_leaves_by_its_successor(tmp_path):
+    with Cluster(tmp_path, 3) as cluster:
+        leader = cluster.start().leader()
+        left = raftctl("-c", leader.config, "leave")
+        assert left.returncode == 0, left.stderr
+        others = [host for host in cluster.hosts if host is not leader]
+        wait_for(lambda: sorted(host.state() for host in others) == ["FOLLOWER", "LEADER"], "a successor")
+        wait_for(lambda: leader.state() == "UNINITIALIZED", "the former leader to be told")
+        assert all(host.request("status")["votersNeeded"] == 2 for host in others)

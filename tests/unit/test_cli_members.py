@@ -1,4 +1,4 @@
-"""`join` waits for a definite result; `bootstrap` says what was founded."""
+"""`join` waits for a definite result; `bootstrap` says what was founded, `remove` who is left."""
 
 from __future__ import annotations
 
@@ -56,6 +56,12 @@ def test_being_a_voter_of_the_former_cluster_is_not_joined(ask):
     assert said.startswith("raftctl: no voter of the cluster of tcp://h2:8089 after 0.2 s: ")
 
 
+def test_one_that_was_removed_comes_back_to_the_same_cluster(ask):
+    removed = dict(JOINED, state="UNINITIALIZED", role="none")
+    daemon = FakeDaemon(state=[removed, removed, ASKING, JOINED], join={"accepted": True}, status=STATUS)
+    assert ask(daemon, "join", TARGET, "--discard-data")[0] == 0
+
+
 def test_what_may_end_by_waiting_is_said_once_and_waited_for(ask, monkeypatch):
     monkeypatch.setattr(members, "_PATIENCE_S", 0.0)
     waiting = dict(ASKING, reason="waiting for tcp://h2:8089: not silent yet", joinProblem=None)
@@ -91,3 +97,27 @@ def test_bootstrap_says_what_was_founded(ask):
     )
     status, shown, _ = ask(FakeDaemon(bootstrap=reply), "bootstrap", "--json")
     assert (status, json.loads(shown)) == (0, reply)
+
+
+LEFT = {"address": TARGET, "members": ["tcp://h10:8089", "tcp://h1:8089"]}
+
+
+def test_remove_says_who_is_left(ask):
+    daemon = FakeDaemon(remove=LEFT)
+    assert ask(daemon, "remove", TARGET) == (0, f"removed {TARGET}, left: tcp://h1:8089 tcp://h10:8089\n", "")
+    assert daemon.requests[-1]["address"] == TARGET and daemon.requests[-1]["force"] is False
+    assert json.loads(ask(FakeDaemon(remove=LEFT), "remove", TARGET, "--force", "--json")[1]) == LEFT
+
+
+def test_leave_removes_the_own_address(ask):
+    daemon = FakeDaemon(state=[JOINED], remove={"address": "tcp://h1:8089", "members": ["tcp://h2:8089"]})
+    assert ask(daemon, "leave", "--force")[:2] == (0, "removed tcp://h1:8089, left: tcp://h2:8089\n")
+    assert (daemon.requests[-1]["address"], daemon.requests[-1]["force"]) == ("tcp://h1:8089", True)
+
+
+def test_a_malformed_address_is_refused_before_anybody_is_asked(ask):
+    daemon = FakeDaemon(remove=LEFT)
+    status, shown, said = ask(daemon, "remove", "h3")
+    assert (status, shown) == (2, "")
+    assert said.startswith('raftctl: "h3" is no address; write it as tcp://host:port')
+    assert daemon.requests == []

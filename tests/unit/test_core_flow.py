@@ -6,7 +6,7 @@ import pytest
 
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Member, configuration, encode
-from raftctl.raft.core import UNCOMMITTED_LIMIT, Core
+from raftctl.raft.core import Core
 from raftctl.raft.inputs import (
     LEADER,
     Alarm,
@@ -31,6 +31,7 @@ from raftctl.raft.messages import (
     VoteReply,
 )
 from raftctl.raft.progress import Progress
+from raftctl.raft.proposals import UNCOMMITTED_LIMIT
 from raftctl.raft.replication import CHUNK_BYTES
 
 MS = 1_000_000

@@ -142,8 +142,8 @@ def stores_that_differ(world):
     process = follower(world)
     process.store._items[b"z"] = (b"", 1)
     world.checkers._applied.clear()
-    world.checkers._applying(process)
-    world.checkers._applying(leader(world))
+    world.checkers._store(process)
+    world.checkers._store(leader(world))
 
 
 def second_founding(world):

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import struct
 
 import pytest
 from turn_world import World
 
+from raftctl.base.errors import PeerFault
 from raftctl.cluster.asking import Reply, encode_reply, join_body
+from raftctl.cluster.dialling import CALLER_NS
 from raftctl.cluster.handshake import JOIN, JOIN_REPLY
 from raftctl.cluster.joining import ASKING_LIMIT
-from raftctl.cluster.serving import PROPOSE, READ
+from raftctl.cluster.removing import encode_removal
+from raftctl.cluster.serving import CHANGE, PROPOSE, READ, TRANSFER, Ask
 from raftctl.store import commands
 
 
@@ -141,6 +145,26 @@ def test_p4_an_orderly_stop_hands_over_within_milliseconds():
     assert new is not old
 
 
+def test_p4_a_transfer_asked_at_a_follower_moves_leadership_to_the_one_named():
+    world = three()
+    (old,) = world.leaders()
+    asked, named = [node for node in world.nodes.values() if node is not old]
+    assert world.ask(asked, TRANSFER, named.instance.encode()) == (None, 0, named.instance.encode())
+    assert world.leaders() == [named]
+    answer = world.ask(asked, TRANSFER, b"nobody")
+    assert answer == ("refused", 0, b"nobody is no voter") and world.leaders() == [named]
+
+
+def test_a_transfer_without_a_leader_waits_for_none():
+    world = three()
+    (old,) = world.leaders()
+    others = [node for node in world.nodes.values() if node is not old]
+    for node in others:
+        node.kill()
+    world.run(3000)
+    assert world.ask(old, TRANSFER, b"", span_ms=1) == ("no_leader", 0, None)
+
+
 def test_a_cluster_of_one_grows_to_seven_one_by_one_and_keeps_its_leader():
     # Found by reading: a new voter had acknowledged only rounds that the leader had forgotten.
     world = World()
@@ -210,3 +234,110 @@ def test_one_that_asks_no_more_keeps_nobody_out_and_is_dialled_no_more():
     world.run(7000)
     assert joiner.state == "FOLLOWER"
     assert len(leader.targets) == 3
+
+
+def removal(address, *, forced=False):
+    return encode_removal(address, forced=forced)
+
+
+def test_a_removed_follower_is_told_campaigns_no_more_and_stays_so_after_a_restart():
+    world = three()
+    leader = world.leaders()[0]
+    gone, stays = [node for node in world.nodes.values() if node is not leader]
+    answer = world.ask(gone, CHANGE, removal(gone.address))
+    assert answer.code is None
+    assert sorted(answer.value.decode().split("\n")) == sorted([leader.address, stays.address])
+    world.run(3000)
+    assert (gone.state, gone.targets) == ("UNINITIALIZED", ())
+    assert "removed from its cluster" in gone.shown.waiting_for
+    assert world.leaders() == [leader]
+    gone.kill()
+    gone.start()
+    gone.finish()
+    asked = len(leader.decisions)
+    world.run(CALLER_NS // 1_000_000)
+    assert gone.state == "UNINITIALIZED" and gone.address not in leader.targets
+    assert not [said for said in leader.decisions[asked:] if "pre-vote" in said]
+
+
+def test_pitfall_3_8_a_removal_that_could_not_be_committed_needs_force():
+    world = three()
+    leader = world.leaders()[0]
+    dead, alive = [node for node in world.nodes.values() if node is not leader]
+    dead.kill()
+    refused = world.ask(leader, CHANGE, removal(alive.address))
+    assert refused.code == "refused"
+    assert refused.value == (b"only 1 of the 2 voters that would be left are connected, "
+                             b"2 are needed to commit the change")
+    assert len(leader.shown.view.configuration.voters) == 3
+    assert world.ask(leader, CHANGE, removal(alive.address, forced=True)) is None
+    assert len(leader.shown.view.configuration.voters) == 2
+
+
+def test_a_dead_member_is_removed_and_the_rest_tolerates_what_it_says():
+    world = three()
+    leader = world.leaders()[0]
+    dead, alive = [node for node in world.nodes.values() if node is not leader]
+    dead.kill()
+    world.run(100)
+    assert world.ask(alive, CHANGE, removal(dead.address)).code is None
+    assert len(leader.shown.view.configuration.voters) == 2
+
+
+@pytest.mark.parametrize("asks", ("the leader", "a follower"))
+def test_a_leader_that_is_to_go_hands_over_and_its_successor_removes_it(asks):
+    world = three()
+    leader = world.leaders()[0]
+    follower = next(node for node in world.nodes.values() if node is not leader)
+    answer = world.ask(leader if asks == "the leader" else follower, CHANGE, removal(leader.address), 300)
+    assert answer.code is None and leader.address not in answer.value.decode().split("\n")
+    world.run(3000)
+    (successor,) = world.leaders()
+    assert successor is not leader and leader.state == "UNINITIALIZED"
+
+
+def test_a_leader_without_a_successor_is_not_removed():
+    world = three()
+    leader = world.leaders()[0]
+    for node in list(world.nodes.values()):
+        if node is not leader:
+            node.kill()
+    refused = world.ask(leader, CHANGE, removal(leader.address, forced=True))
+    assert (refused.code, refused.value) == ("refused", b"no other voter is fit to lead")
+
+
+def test_whom_nobody_knows_and_the_last_voter_are_not_removed():
+    world = World()
+    alone = world.add(1)
+    world.run(4000)
+    assert world.ask(alone, CHANGE, removal("tcp://h:9")).code == "not_found"
+    refused = world.ask(alone, CHANGE, removal(alone.address))
+    assert (refused.code, refused.value) == (
+        "refused", b"tcp://h:1 is the last voter: it can't leave; stop it instead")
+
+
+def test_an_expired_removal_that_waited_for_another_change_is_not_done_later():
+    world = three()
+    leader = world.leaders()[0]
+    dead, alive = [node for node in world.nodes.values() if node is not leader]
+    dead.kill()
+    world.ask(leader, CHANGE, removal(alive.address, forced=True))      # appended, and waits for `dead`
+    token = world.count()
+    leader.turn.ask(world.instant, Ask(token, CHANGE, removal(dead.address, forced=True)))
+    leader.finish()
+    leader.turn.serving.expire(token)
+    leader.finish()
+    assert leader.answers[token].code == "no_leader"
+    alive_voters = len(leader.shown.view.configuration.voters)
+    dead.start()
+    dead.finish()
+    world.run(500)
+    assert len(leader.shown.view.configuration.voters) == alive_voters
+
+
+@pytest.mark.parametrize("body", (b"", b"\x02tcp://h:1", b"\x00tcp://h\xff:1"))
+def test_a_malformed_removal_of_a_peer_is_its_fault(body):
+    world = three()
+    leader = world.leaders()[0]
+    with pytest.raises(PeerFault, match="request to remove a member"):
+        leader.turn.serving.forwarded(world.instant, "tcp://h:2", struct.pack("!QB", 1, CHANGE) + body)

@@ -1,0 +1,161 @@
+"""The end of a leadership by the leader's own will: transfer and orderly stop (dissertation §3.10; P2, P4).
+
+A transfer begins with proposals held back until the successor has the whole log; so far all can be undone.
+Then RELEASE goes to all, irrevocably, and within TimeoutNow to the successor. From that step on this node is
+a follower that never holds a lease in this term again, whatever acks arrive, and campaigns like anybody else
+if nobody wins: it must not lead on, as the successor may have slept and wakes only then (pitfall 1.1).
+
+The successor skips the pre-vote and takes the next term at once, so that late words of the old leader undo
+nothing (pitfall 1.9). The RELEASE is its token: in the vote requests of that one candidacy it ends the vows
+that it names, also where the voter has not heard of it yet.
+"""
+
+from __future__ import annotations
+
+from typing import Optional
+
+from raftctl.base.instants import Instant
+from raftctl.raft import election, lease, proposals, release
+from raftctl.raft.inputs import LEADER, Transferred
+from raftctl.raft.messages import Instance, Release, TimeoutNow
+from raftctl.raft.state import MS, Handover, State
+
+# --- the leader
+
+
+def ask(state: State, now: Instant, request: int, to: Optional[Instance]) -> None:
+    """Hand over to `to`, or to the best voter. Answered once; nothing is undone after `Ready.transferred`."""
+    if state.role != LEADER:
+        state.refuse(request, "no_leader", "this node does not lead")
+        return
+    if state.stopping:
+        state.refuse(request, "stopping", "hands over as soon as its outgoing work has ended")
+        return
+    if state.handover:
+        state.refuse(request, "busy", f"hands over to {state.name(state.handover.successor)} already")
+        return
+    successor = to or best_successor(state, now, 0)
+    reason = why_no_successor(state, now, successor) if successor else "no other voter is fit to lead"
+    if successor is None or reason:
+        state.refuse(request, "refused", f"{state.name(successor)} {reason}" if successor else reason)
+        return
+    begin(state, now, successor, "transfer asked", request)
+
+
+def begin(state: State, now: Instant, successor: Instance, cause: str, request: Optional[int] = None) -> None:
+    """Hold proposals until `successor` has caught up; one election min is enough, by the next heartbeat."""
+    state.handover = Handover(request, successor, now.plus(state.timing.election_min), [])
+    state.decide(cause, f"holds proposals until {state.name(successor)} has {state.log.last}")
+
+
+def best_successor(state: State, now: Instant, least_match: int) -> Optional[Instance]:
+    """Return the fit voter that is known to hold most, from `least_match` on; of equals the first address."""
+    fit = [(-progress.match_index, state.name(peer), peer) for peer, progress in state.progress.items()
+           if progress.match_index >= least_match and not why_no_successor(state, now, peer)]
+    return min(fit)[2] if fit else None
+
+
+def why_no_successor(state: State, now: Instant, peer: Instance) -> str:
+    """Return why `peer` is not one to lead next, how far its log may be; empty where it is."""
+    progress = state.progress.get(peer)
+    if peer == state.own:
+        return "leads already"
+    if progress is None or not state.configuration.is_voter(peer):
+        return "is no voter"
+    if peer not in state.links:
+        return "is not connected"
+    if progress.last_ack is None or now.reached(progress.last_ack.plus(state.timing.election_min)):
+        return "does not answer"
+    return ""
+
+
+def go_on(state: State, now: Instant) -> None:
+    """Release the term once the successor has caught up, or lead on where it can't. After each input."""
+    handover = state.handover
+    if handover is None:
+        return
+    name = state.name(handover.successor)
+    reason = why_no_successor(state, now, handover.successor)
+    if reason:
+        _abort(state, handover, "refused", f"{name} {reason}")
+    elif state.progress[handover.successor].match_index == state.log.last_index:
+        if handover.request is not None:
+            state.transferred.append(Transferred(handover.request, handover.successor))
+        state.handover = handover._replace(request=None)      # it is answered, what is held is not
+        _release(state, now, f"{name} has {state.log.last}", handover.successor)
+    elif now.reached(handover.deadline):
+        _abort(state, handover, "timeout", f"{name} did not catch up in time")
+
+
+def _abort(state: State, handover: Handover, code: str, reason: str) -> None:
+    state.handover = None
+    if handover.request is not None:
+        state.refuse(handover.request, code, reason)
+    state.decide(reason, "leads on")
+    for given in handover.held:
+        proposals.append(state, given)
+
+
+def _release(state: State, now: Instant, cause: str, successor: Optional[Instance]) -> None:
+    """Give the vows back, irrevocably in this term: then no word more as leader (P4)."""
+    token = Release(state.own, state.incarnation, state.term, successor or "")
+    state.decide(cause, f"releases term {state.term}"
+                 + (f", tells {state.name(successor)} to lead" if successor else ""))
+    for peer in state.peers:
+        if peer == successor:
+            known = state.log.position(state.progress[peer].match_index)
+            state.send_now(peer, TimeoutNow(token, known))
+        else:
+            state.send_now(peer, token)
+    state.resigned_term = state.term
+    state.become_follower(now, state.term, None)
+
+
+def stop(state: State, now: Instant) -> None:
+    """Show no LEADER and campaign no more; a leader's heartbeats go on until it resigns (pitfall 9.7)."""
+    state.stopping = True
+    if state.handover:
+        # The RELEASE has to wait for the outgoing work now, and names whoever is the best by then.
+        reason = f"stops before {state.name(state.handover.successor)} caught up"
+        _abort(state, state.handover, "stopping", reason)
+    lease.show(state, now)
+
+
+def resign(state: State, now: Instant) -> None:
+    """RELEASE now, and tell the best voter to lead, if one is known to hold all that is committed (P4)."""
+    if state.role == LEADER:
+        _release(state, now, "outgoing work has ended", best_successor(state, now, state.commit_index))
+
+
+# --- the successor
+
+
+def receive_timeout_now(state: State, now: Instant, peer: Instance, message: TimeoutNow) -> None:
+    """Campaign at once, without a pre-vote; or say why not, and take it for the RELEASE that it is."""
+    token = message.token
+    reason = _why_not_lead(state, now, message)
+    if reason:
+        state.decide(f"{state.name(peer)} tells it to lead, but it {reason}", "does not")
+        release.receive_release(state, now, token._replace(successor=""))
+        return
+    release.take(state, now, token)
+    state.become_follower(now, state.term, None)
+    state.hurry_end = now.plus(state.timing.election_min)
+    election.begin_candidacy(state, now, f"{state.name(peer)} tells it to lead", token)
+
+
+def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
+    token, vow = message.token, state.vow
+    if token.term != state.term:
+        return f"is in term {state.term}"
+    if state.stopping:
+        return "is stopping"
+    if not state.is_voter:
+        return "is no voter"
+    if state.is_installing:
+        return "is installing a snapshot"
+    if not state.log.holds(message.last):
+        return f"holds no {message.last}"
+    if not now.reached(vow.end) and not release.ends(vow, token):
+        return f"has a vow to {state.name(vow.to)} for {now.until(vow.end) // MS} ms"
+    return ""
