@@ -8,7 +8,7 @@ as a hello that crossed a newer ack is refused once though nothing went back (`m
 
 from __future__ import annotations
 
-from typing import Dict, Optional
+from typing import Dict, Tuple
 
 from raftctl.raft.inputs import Decision
 
@@ -30,14 +30,10 @@ class Standing:
         """The peer there let our dial in."""
         self._refusals.pop(address, None)
 
-    def refused(self, address: str) -> Optional[Decision]:
-        """The peer there said that our directory went back; return what follows where that is new."""
+    def refused(self, address: str) -> Tuple[Decision, ...]:
+        """The peer there said that our directory went back; return what follows, where that is new."""
         count = self._refusals[address] = self._refusals.get(address, 0) + 1
         if count != TIMES:
-            return None
-        return Decision(f"{address} says that this data directory went back or is used twice",
-                        "neither votes nor acknowledges nor leads, until it is let in there")
-
-    def follow(self, dialled: tuple) -> None:
-        """Only those are dialled from now on; what others said is forgotten."""
-        self._refusals = {address: count for address, count in self._refusals.items() if address in dialled}
+            return ()
+        return (Decision(f"{address} says that this data directory went back or is used twice",
+                         "neither votes nor acknowledges nor leads, until it is let in there"),)

@@ -55,14 +55,13 @@ class Turn:
         self._applying = Applying(core, store, self.serving, log_bytes)
         self._memory, self._standing = memory or Memory(), Standing()
         self._founding: Any = founding
-        self._adopting = False
+        self._adopting = self._stopping = False
         self._reached: Dict[str, Reached] = {}
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
-        self._stopping = False
         self._reason = "starting"
         self._become_holder()
 
@@ -80,12 +79,10 @@ class Turn:
         self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
-    def link_down(self, now: Instant, address: Address, generation: int, reason: str,
-                  disowns: bool = False) -> None:
+    def link_down(self, now: Instant, address: Address, generation: int, reason: str, disowns: bool) -> None:
         """Our own dial ended, or failed (generation 0), for `reason`. `disowns`: refused as an old self."""
         text = str(address)
-        decision = self._standing.refused(text) if disowns else None
-        self._decisions += [decision] if decision else []
+        self._decisions += self._standing.refused(text) if disowns else ()
         lost = self._reached.pop(text, None)
         if lost:
             self.core.step(now, inputs.LinkDown(lost.hello.instance))
@@ -363,7 +360,6 @@ class Turn:
         founding = self._founding.targets if self._founding else ()
         targets = self._dialling.changed(now, view, founding + self.joining.targets + self.serving.callers)
         if targets is not None:
-            self._standing.follow(targets)
             self.ports.dial(tuple(self._address(address) for address in targets))
 
     @property

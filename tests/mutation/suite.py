@@ -57,7 +57,7 @@ def is_noticed(killer: str, folder: str) -> bool:
         command = [sys.executable, "tests/scenario", *([name] if name else [])]
     elif kind == "unit":
         command = [_python_with_pytest(), "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
-                   f"tests/unit/{name}.py"]
+                   f"tests/unit/test_{name}.py"]
     else:
         command = [sys.executable, "tests/simulation", "--profile", name, "--runs", str(SEEDS), "--jobs", "1",
                    "--first-broken"]

@@ -17,7 +17,7 @@ from simulation.world import Violation, World
 
 from raftctl.cluster import handshake
 from raftctl.raft.configuration import Member, configuration, encode
-from raftctl.raft.inputs import LEADER
+from raftctl.raft.inputs import LEADER, Restored
 from raftctl.raft.messages import COMMAND, CONFIGURATION, AppendReply, Entry, HardState, Position, VoteReply
 from raftctl.raft.state import Vow
 from raftctl.tether import BoardState
@@ -130,12 +130,12 @@ def vow_that_is_not_on_disk(world):
 def durable_entries_that_are_gone(world):
     process = follower(world)
     entries = world.checkers._disk(process).entries
-    world.checkers.recovered(process, world.checkers._disk(process).hard, tuple(entries[:-1]))
+    world.checkers.recovered(process, Restored(world.checkers._disk(process).hard, tuple(entries[:-1])))
 
 
 def durable_vote_that_is_gone(world):
     process = follower(world)
-    world.checkers.recovered(process, HardState(), tuple(world.checkers._disk(process).entries))
+    world.checkers.recovered(process, Restored(HardState(), tuple(world.checkers._disk(process).entries)))
 
 
 def stores_that_differ(world):
