@@ -50,7 +50,7 @@ def strike(world: World, fault: Fault) -> None:
 
 
 def heal(world: World) -> None:
-    """End all faults: every way open, every host up that its disk lets start; some checks may go on failing."""
+    """End all faults: ways open, hosts up that their disks let start; some checks may go on failing."""
     draws = world.draws.child("checks at the end")
     ways = [(one.address, other.address) for one in world.hosts for other in world.hosts if one is not other]
     while any(world.network.is_cut(*way) for way in ways):
