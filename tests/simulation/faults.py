@@ -362,7 +362,8 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "pause": _on(_any, _pause), "pause_leader": _on(_leader, _pause), "suspend": _on(_any, _suspend),
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
-    "full_disk": _on(_any, _full_disk), "full_disks": _full_disks, "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
+    "full_disk": _on(_any, _full_disk), "full_disks": _full_disks,
+    "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
     "wipe": _on(_any, _wipe), "add": _add, "away": _away, "at_chunk": _at_chunk, "rot": _on(_any, _rot),
 }
 KINDS = tuple(_ACTS)
