@@ -133,6 +133,7 @@ class Status:
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
             "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
+            "diskFull": view.is_full,
             "snapshotIndex": view.snapshot_index, "logEntries": view.log_count, "logBytes": view.log_bytes,
         }
 

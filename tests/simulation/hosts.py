@@ -174,7 +174,7 @@ class Host:
             self.end_process("has stopped")
 
     def free_space(self) -> None:
-        """The operator does what the message says: free space, then start a node that ended for the lack of it."""
+        """The operator does what the message says; starts a node whose first segment found no room, too."""
         self.disk.is_full = False
         if self.is_down and self.lacked_space:
             self.is_down = False
