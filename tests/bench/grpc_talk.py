@@ -1,10 +1,10 @@
 """A client of etcd that speaks gRPC as etcd's own clients do, and costs about as much as one of raftctl's.
 
 HTTP/2 (RFC 9113) as far as a closed loop needs it: a stream a request, one at a time on a connection. The
-headers of the first request enter the server's table (RFC 7541), later ones are four indices, as a real client
-sends them. A call that went well is told by what came before the trailers: a message of at least the expected
-size; one that failed has none. Flow control never binds: the windows that we grant are of the largest size,
-and what we send, at most a few hundred bytes at a time, was taken before the next.
+headers of the first request enter the server's table (RFC 7541), later ones are four indices, as a real
+client sends them. A call that went well is told by what came before the trailers: a message of at least the
+expected size; one that failed has none. Flow control never binds: the windows that we grant are of the
+largest size, and what we send, at most a few hundred bytes at a time, was taken before the next.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def field(number: int, value: bytes) -> bytes:
 
 
 def first_headers(path: str) -> bytes:
-    """Return the block of a first request: POST, http, then what the server adds to its table in this order."""
+    """Return the block of a first request: POST, http, then what enters the server's table, in this order."""
     def text(value: str) -> bytes:
         return bytes((len(value),)) + value.encode("ascii")
     return (b"\x83\x86\x44" + text(path) + b"\x41" + text("localhost") + b"\x5f" + text("application/grpc")
@@ -76,14 +76,13 @@ class Call(Talk):
             data = self._rest + data
         at, size, done = 0, len(data), None
         while size - at >= HEAD:
-            length, stream = int.from_bytes(data[at:at + 3], "big"), int.from_bytes(data[at + 5:at + 9], "big")
-            kind, flags = data[at + 3], data[at + 4]
+            length, kind, flags = int.from_bytes(data[at:at + 3], "big"), data[at + 3], data[at + 4]
             if size - at < HEAD + length:
                 break
             if kind == DATA:
                 self._got += length
             elif kind == HEADERS:
-                if flags & END_STREAM and stream == self._stream:
+                if flags & END_STREAM and int.from_bytes(data[at + 5:at + 9], "big") == self._stream:
                     done = self._got >= self._least
             elif not flags & ACK and kind in (PING, SETTINGS):
                 self.owed += frame(kind, ACK, 0, data[at + HEAD:at + HEAD + length] if kind == PING else b"")

@@ -26,12 +26,14 @@ VALUE = "v" * 100
 class Load(NamedTuple):
     """What clients got: answers a second, nanoseconds from request to answer, and what one cost the client.
 
-    `client_us`: CPU time of the load generators for an answer, in µs; None where they are in the server.
+    `answers` are all, also those before and after the window. `client_us`: CPU time of the load generators
+    for each of them, in µs; None where they are in the server.
     """
 
     per_second: float
     latencies_ns: List[int]
     refused: int
+    answers: int
     client_us: Optional[float] = None
 
     def ms(self, percent: float) -> Optional[float]:
@@ -124,7 +126,8 @@ def drive(port: int, clients: int, warm_s: float, seconds: float,
         latencies.extend(array.array("q", data))
         refused, answers, cpu_s = refused + bad, answers + more, cpu_s + spent_s
         process.join(PATIENCE_S)
-    return Load(len(latencies) / seconds, latencies, refused, round(cpu_s / max(answers, 1) * 1e6, 1))
+    client_us = round(cpu_s / max(answers, 1) * 1e6, 1)
+    return Load(len(latencies) / seconds, latencies, refused, answers, client_us)
 
 
 def _generate(result: Any, port: int, talks: List[Talk], window: Tuple[int, int]) -> None:

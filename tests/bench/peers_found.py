@@ -57,7 +57,8 @@ def pysyncobj(*, fetch: bool) -> str:
     shutil.rmtree(home + ".new", ignore_errors=True)
     try:
         _run([sys.executable, "-m", "venv", home + ".new"], cache())
-        _run([os.path.join(home + ".new", "bin", "python3"), "-m", "pip", "install", "-q", "pysyncobj"], cache())
+        inside = os.path.join(home + ".new", "bin", "python3")
+        _run([inside, "-m", "pip", "install", "-q", "pysyncobj"], cache())
         os.rename(home + ".new", home)
     finally:
         shutil.rmtree(home + ".new", ignore_errors=True)

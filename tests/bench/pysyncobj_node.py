@@ -1,7 +1,7 @@
 """A node of PySyncObj, run by the Python of its environment, with the clients that load it inside.
 
-Usage: pysyncobj_node.py FOLDER OWN_ADDRESS OTHER_ADDRESS... Each line of JSON on standard input is a question,
-answered by one on standard output: {"ask": "leader"}, or {"ask": "load", "kind": "write" or "read",
+Usage: pysyncobj_node.py FOLDER OWN_ADDRESS OTHER_ADDRESS... Each line of JSON on standard input is a
+question, answered by one on standard output: {"ask": "leader"}, or {"ask": "load", "kind": "write" or "read",
 "clients": N, "warm_s": S, "seconds": S}. Ends with its standard input.
 
 PySyncObj is a library, so its clients are closed loops of callbacks on its own thread, without a socket and a
@@ -39,7 +39,7 @@ class Facts(SyncObj):
 
 
 def load(facts: Facts, kind: str, clients: int, warm_s: float, seconds: float) -> Dict[str, Any]:
-    """Run `clients` loops; return the latencies in ns of what was answered in the window, and the failures."""
+    """Run `clients` loops; return the latencies in ns of the answers in the window, and count failures."""
     begin = time.monotonic_ns() + int(warm_s * 1e9)
     end = begin + int(seconds * 1e9)
     latencies, failures = [], []

@@ -8,14 +8,13 @@ pysyncobj  with its journal, and sending at once (its default waits up to 100 ms
 
 from __future__ import annotations
 
-import array
 import contextlib
 import json
 import os
 import subprocess
 import urllib.error
 import urllib.request
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from typing import Any, Dict, List, Optional, Tuple
 
 import grpc_talk
 import load
@@ -24,8 +23,6 @@ from load import Load, Talk
 
 WRITE, READ, STALE = "write", "read", "stale read"
 
-Run = Callable[[str, int, float, float], Load]
-
 
 def own_gets(number: int, client: int, stale: bool = False) -> Talk:
     line = load.get_line(load.own_key(number, client), stale)
@@ -33,12 +30,13 @@ def own_gets(number: int, client: int, stale: bool = False) -> Talk:
 
 
 class System:
-    """One cluster that runs: `name`, the kinds of load that it knows, and how often it elected meanwhile."""
+    """A cluster that runs until the end of the stack it was given, its data in the folder it was given."""
 
     name = ""
     kinds: Tuple[str, ...] = (WRITE, READ, STALE)
 
     def run(self, kind: str, clients: int, warm_s: float, seconds: float) -> Load:
+        """Load the leader with one of `kinds`; a read finds what a write of as many clients put before."""
         raise NotImplementedError
 
 
@@ -119,7 +117,8 @@ class PySyncObj(System):
 
     def run(self, kind: str, clients: int, warm_s: float, seconds: float) -> Load:
         found = ask(self._node, ask="load", kind=kind, clients=clients, warm_s=warm_s, seconds=seconds)
-        return Load(len(found["latencies"]) / seconds, found["latencies"], found["refused"])
+        return Load(len(found["latencies"]) / seconds, found["latencies"], found["refused"],
+                    len(found["latencies"]) + found["refused"])
 
 
 def ask(node: subprocess.Popen[str], **question: Any) -> Any:
@@ -131,8 +130,8 @@ def ask(node: subprocess.Popen[str], **question: Any) -> Any:
 
 def spawn(stack: contextlib.ExitStack, command: List[str], **more: Any) -> subprocess.Popen[Any]:
     """Start a process that is killed and reaped at the end of `stack`."""
-    quiet: Dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen(command, **{**quiet, **more})
+    streams: Dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    process = subprocess.Popen(command, **{**streams, **more})
 
     def end() -> None:
         process.kill()
