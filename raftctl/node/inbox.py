@@ -21,8 +21,8 @@ class Inbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        # Rung once for each wait, by whoever finds the taker waiting. A Condition does the same for any number
-        # of takers, at a multiple of the cost.
+        # Rung once for each wait, by whoever finds the taker waiting. A Condition does the same for any
+        # number of takers, at a multiple of the cost.
         self._bell = threading.Lock()
         self._bell.acquire()
         self._is_awaited = False
