@@ -43,6 +43,8 @@ class NodeConfig(NamedTuple):
     service_name: str
     description: str
     user: Optional[str]
+    priority: int = 100
+    preempt: bool = False
 
 
 class Loaded(NamedTuple):

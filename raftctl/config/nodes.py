@@ -70,6 +70,7 @@ def _build(fields: Fields, around: Surroundings) -> NodeConfig:
         secret_file=secret_file, secrets=secret_list, insecure=fields.get("insecure", False),
         service_name=fields.top.get("serviceName", "raftctl"), user=fields.top.get("user"),
         description=fields.top.get("description", f"raftctl node {address}"),
+        priority=fields.get("priority", 100), preempt=fields.get("preempt", False),
     )  # fmt: skip
     _refuse_shared_port(node)
     _refuse_open_listeners(node, around)
