@@ -1,7 +1,7 @@
 """The systems that `peers` compares: each as three nodes on loopback, loaded at its leader.
 
 raftctl  `raftctl start` at its defaults, a guardian each. Clients: JSON lines over TCP (`load.Lines`).
-etcd     at its defaults. Clients: gRPC (`grpc_talk.Call`), not the JSON gateway, which costs etcd about half.
+etcd     at its defaults. Clients: gRPC (`grpc_talk.Call`); by its JSON gateway it does 13 to 50 % less.
 pysyncobj  with its journal, and sending at once (its default waits up to 100 ms). It has no server and so no
          client of its own: see `pysyncobj_node.py`. It never syncs its journal, whatever is configured.
 """
