@@ -52,7 +52,7 @@ class Keeper:
         self._loop = around.loop
         self.node = node
         self._log = log
-        self._lane = Lane(self._loop, node, log, self._hooks_done)
+        self._lane = Lane(self._loop, node, log, self._hooks_done, self._tell_failures)
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
@@ -172,6 +172,7 @@ class Keeper:
     def _receive_ready(self, message: Dict[str, Any]) -> None:
         if self._move(children.READY):
             self.is_ready = self.ever_ready = True
+            self._tell_failures()
             self._lane.tell_ready()
 
     def _receive_status(self, message: Dict[str, Any]) -> None:
@@ -278,6 +279,11 @@ class Keeper:
         self._timer = self._loop.after(wait_ns, self.start)
 
     # --- small acts
+
+    def _tell_failures(self) -> None:
+        """Tell the node how often its hooks failed; the next such word makes up for one that is lost."""
+        if self._child and self.is_ready and self._lane.failures:
+            self._child.send({"kind": tether.HOOKS, "failures": self._lane.failures})
 
     def _move(self, event: str) -> bool:
         """Go to the next phase; False where the event does not concern this one."""

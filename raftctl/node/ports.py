@@ -38,6 +38,7 @@ class NodePorts(Ports):
         self._waiting: Optional[str] = None
 
     def submit(self, write: Any) -> None:
+        self._status.tally.begin_sync(clock.now())
         self._writer.submit(write)
 
     def adopt_cluster(self, cluster_id: str) -> None:

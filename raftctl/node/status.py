@@ -20,6 +20,7 @@ from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
+from raftctl.node.tally import Tally
 from raftctl.raft.messages import ORIGIN
 from raftctl.version import __version__
 
@@ -35,6 +36,7 @@ class Status:
                  links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts,
                  write_since: Callable[[], Optional[Instant]]) -> None:
         """`write_since` says since when the present write is at the disk, None without one."""
+        self.tally = Tally()
         self._contacts, self._write_since = contacts, write_since
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
@@ -54,6 +56,7 @@ class Status:
             self._leaderless_since = clock.now()
         differs = (state, shown.view.term, shown.leader_address) != (self._state, before.view.term,
                                                                      before.leader_address)
+        self.tally.see_leader(shown.view.term, shown.leader_address)
         if state != self._state:
             self._state, self._since = state, time.time()
         if differs or shown.view.configuration is not before.view.configuration:
@@ -131,6 +134,10 @@ class Status:
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
             "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
         }
+
+    def wait_for_turn(self, timeout_s: float) -> None:
+        """Return once the node thread has taken a turn; raise `NoLeader` where it does not in time."""
+        self._call(lambda turn, now: None, timeout_s)
 
     def _disk_write_ms(self) -> Optional[int]:
         """Return for how long the present write has been at the disk: a hung sync shows (pitfall 5.5)."""
