@@ -22,6 +22,7 @@ from raftctl.net.error_codes import CommandError
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Expired
 from raftctl.node.status import Status
+from raftctl.node.waiting import Waiting
 from raftctl.store import commands
 
 _Object = Dict[str, Any]
@@ -134,6 +135,10 @@ class Requests:
     def _cluster_status(self, request: _Object, timeout_s: float) -> _Object:
         return self._status.cluster(self._state(request, timeout_s), timeout_s)
 
+    def _wait(self, request: _Object, timeout_s: float) -> _Object:
+        waiting = Waiting(self._status, lambda left_s: self._state({}, left_s), lambda: self.stopping)
+        return waiting.wait(request, timeout_s)
+
     def _get(self, request: _Object, timeout_s: float) -> _Object:
         key, is_stale = _key(request), _flag(request, "stale")
         self._status.check_initialized()
@@ -215,9 +220,9 @@ class Requests:
 _ACTIONS: Dict[str, Callable[[Requests, _Object, float], _Object]] = {
     "state": Requests._state, "status": Requests._cluster_status, "get": Requests._get, "put": Requests._put,
     "del": Requests._delete, "bootstrap": Requests._bootstrap, "join": Requests._join,
-    "remove": Requests._remove,
+    "remove": Requests._remove, "wait": Requests._wait,
 }
-_ALWAYS = (Requests._state, Requests._cluster_status)
+_ALWAYS = (Requests._state, Requests._cluster_status, Requests._wait)
 
 
 def _address(text: str) -> str:
