@@ -16,13 +16,13 @@ from typing import Dict, Optional, Tuple
 
 from raftctl.cluster.handshake import Hello, Refusal, Seen, judge
 from raftctl.raft.configuration import Malformed
-from raftctl.raft.messages import Append, AppendReply, Instance, Vote, VoteReply
+from raftctl.raft.messages import Append, AppendReply, Install, InstallReply, Instance, Vote, VoteReply
 
 STRANGERS = 64
 
 # These carry a term that is on their sender's disk. A pre-vote asks for a term that nobody has yet, and its
 # answer may show one that is still on its way to the disk: neither is a promise.
-_DURABLE_TERM = (Append, AppendReply, Vote, VoteReply)
+_DURABLE_TERM = (Append, AppendReply, Install, InstallReply, Vote, VoteReply)
 _NUMBERS = struct.Struct("!QQQ")
 _LONGEST_WORD = 64
 
@@ -35,6 +35,7 @@ class Memory:
         self._seen: Dict[Instance, Seen] = decode(kept)
         self._members: Tuple[Instance, ...] = tuple(self._seen)
         self._kept = kept
+        self._acknowledged: Tuple[Tuple[Instance, int], ...] = ()
 
     def judge(self, own: Hello, theirs: Hello) -> Optional[Refusal]:
         """Return why `own` refuses `theirs`; else remember what `theirs` shows."""
@@ -55,6 +56,13 @@ class Memory:
         """Note the term of a Raft message of `instance`."""
         if isinstance(message, _DURABLE_TERM):
             self._raise(instance, term=message.term)  # type: ignore[attr-defined]
+
+    def acknowledged_are(self, acknowledged: Tuple[Tuple[Instance, int], ...]) -> None:
+        """Note what a leader knows of each peer; as `acknowledged`."""
+        if acknowledged != self._acknowledged:
+            self._acknowledged = acknowledged
+            for instance, index in acknowledged:
+                self.acknowledged(instance, index)
 
     def acknowledged(self, instance: Instance, index: int) -> None:
         """Note that all up to `index` is committed, and on the disk of `instance` by its own word.

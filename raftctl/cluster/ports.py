@@ -8,7 +8,8 @@ from raftctl.base.addresses import Address
 from raftctl.base.instants import Instant
 from raftctl.cluster.serving import Ask
 from raftctl.raft.inputs import FOLLOWER, LEADER, Decision, View
-from raftctl.raft.messages import ORIGIN
+from raftctl.raft.messages import ORIGIN, Install, SnapshotMark
+from raftctl.store.image import Image
 
 
 class Identity(NamedTuple):
@@ -57,6 +58,14 @@ class Ports:
 
     def submit(self, write: Any) -> None:
         """Make a write durable and then call `Turn.persisted` with its number."""
+        raise NotImplementedError
+
+    def take_snapshot(self, mark: SnapshotMark, image: Image) -> None:
+        """Make the image durable as `mark`, in slices and elsewhere; then call `Turn.snapshot_taken`."""
+        raise NotImplementedError
+
+    def read_chunk(self, peer: str, wanted: Install) -> None:
+        """Read `CHUNK_BYTES` from `wanted.offset` of that snapshot; then call `Turn.chunk_read` with them."""
         raise NotImplementedError
 
     def adopt_cluster(self, cluster_id: str) -> None:

@@ -192,6 +192,12 @@ class Serving:
         else:
             self._answer(token, Answer(result.code, result.revision, None))
 
+    def replaced(self, store: Store, index: int) -> None:
+        """Serve `store` from now on, a snapshot up to `index`; what became of proposals in it is unknown."""
+        self._store = store
+        for at in [at for at in self._at_index if at <= index]:
+            self._answer(self._at_index.pop(at)[1], _UNKNOWN)
+
     def ended(self, token: int, answer: Answer) -> None:
         """A CHANGE ends without an entry."""
         self._answer(token, answer)

@@ -13,6 +13,7 @@ from raftctl.base.addresses import Address, parse
 from raftctl.base.errors import PeerFault
 from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
+from raftctl.cluster.applying import LOG_BYTES, Applying
 from raftctl.cluster.asking import encode_reply as encode_join_reply
 from raftctl.cluster.asking import read_join, read_reply
 from raftctl.cluster.dialling import Dialling
@@ -24,13 +25,12 @@ from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.removing import Removing
 from raftctl.cluster.rows import rows
 from raftctl.cluster.serving import Ask, Serving, encode_reply
-from raftctl.raft import configuration as configurations
 from raftctl.raft import inputs
-from raftctl.raft.configuration import Malformed
+from raftctl.raft.configuration import NOBODY, Malformed, decode
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message, encode_message
 from raftctl.raft.inputs import LEADER, Decision, Timing, View
-from raftctl.raft.messages import ORIGIN, Release
+from raftctl.raft.messages import ORIGIN, Install, Release, SnapshotMark, Write
 from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
@@ -41,25 +41,27 @@ class Turn:
     """The node as a value machine. One thread calls all methods, each with the instant of the call."""
 
     def __init__(self, identity: Identity, cluster_id: str, core: Core, store: Store, timing: Timing,
-                 founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None) -> None:
-        """`founding` is None where the directory belongs to a cluster already. By `memory` links judge."""
+                 founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None,
+                 log_bytes: int = LOG_BYTES) -> None:
+        """`founding` is None where the directory belongs to a cluster already. By `memory` links judge.
+
+        `store` is as of the newest snapshot in `core`; the next one is due after `log_bytes` of log.
+        """
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
         self._removing = Removing(identity.instance)
         self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
-        self._store = store
+        self._applying = Applying(core, store, self.serving, log_bytes)
         self._memory = memory or Memory()
-        self._acknowledged: Tuple[Tuple[str, int], ...] = ()
         self._founding: Any = founding
         self._adopting = False
         self._reached: Dict[str, Reached] = {}
-        self._configuration = configurations.NOBODY
+        self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
         self._stopping = False
-        self._applied = 0
         self._reason = "starting"
         self._become_holder()
 
@@ -126,6 +128,18 @@ class Turn:
         """The outgoing work has ended: RELEASE (P4)."""
         self.core.step(now, inputs.Resigned())
 
+    def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
+        """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""
+        self._applying.ended()
+        if mark:
+            self.core.step(now, inputs.SnapshotTaken(mark))
+
+    def chunk_read(self, now: Instant, peer: str, wanted: Install, data: Optional[bytes]) -> None:
+        """`read_chunk` has ended; without `data` that snapshot is kept no more, and the core asks again."""
+        view = self.core.view()
+        if data and (view.role, view.term) == (LEADER, wanted.term):
+            self._send_raft(view, peer, wanted._replace(data=data))
+
     # --- the end of a turn
 
     def finish(self, now: Instant) -> Optional[Instant]:
@@ -140,24 +154,17 @@ class Turn:
         self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
-        self._remember_acks()
+        self._memory.acknowledged_are(self.core.acknowledged)
         if ready.write:
-            members = tuple(member.instance for member in ready.view.configuration.members)
-            memory = self._memory.take(members, committed=self.core.is_settled)
-            self.ports.submit(ready.write._replace(memory=memory))
+            self._submit(ready.write, ready.view)
         for peer, message in ready.messages:
             self._send_raft(ready.view, peer, message)
-        for accepted in ready.accepted:
-            self.serving.accepted(accepted)
-        for refusal in ready.refused:
-            self.serving.refused(refusal)
-        for done in ready.transferred:
-            self.serving.transferred(done)
-        for entry in ready.committed:
-            self.serving.applied(entry)
-            self._applied = entry.index
-        for token, index in ready.reads:
-            self.serving.confirmed(token, index)
+        for peer, wanted in ready.chunks:
+            self.ports.read_chunk(peer, wanted)
+        self._applying.carry_out(ready)
+        snapshot = self._applying.due(now)
+        if snapshot:
+            self.ports.take_snapshot(*snapshot)
         leader = self._leader_address(ready.view)
         self.serving.leader_is(now, ready.view, leader)
         self._answer()
@@ -166,13 +173,12 @@ class Turn:
         self._deadline = ready.deadline
         return self._next(now)
 
-    def _remember_acks(self) -> None:
-        acknowledged = self.core.acknowledged
-        if acknowledged == self._acknowledged:
-            return
-        self._acknowledged = acknowledged
-        for peer, index in acknowledged:
-            self._memory.acknowledged(peer, index)
+    def _submit(self, write: Write, view: View) -> None:
+        members = tuple(member.instance for member in view.configuration.members)
+        memory = self._memory.take(members, committed=self.core.is_settled)
+        if write.chunk:
+            self._applying.load(write.chunk)
+        self.ports.submit(write._replace(memory=memory))
 
     def _next(self, now: Instant) -> Optional[Instant]:
         due = self._founding.deadline() if self._founding else None
@@ -208,7 +214,7 @@ class Turn:
         if view.removed != ORIGIN:
             waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
-        return Shown(view, self._applied, self.cluster_id, leader, waiting, refusal, self._stopping,
+        return Shown(view, self._applying.applied, self.cluster_id, leader, waiting, refusal, self._stopping,
                      self.core.durable, self._is_fresh, self._reason, self._offered)
 
     # --- frames
@@ -288,11 +294,12 @@ class Turn:
                 and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
     def _must_welcome(self, hello: Hello) -> bool:
-        """Is it a learner that knows no cluster yet? A founder is given FOUND instead, by the `Holder`."""
+        """Is it a member that knows no cluster yet? Founders get FOUND while somebody holds entry 1."""
         if hello.cluster_id or not hello.fresh or not self.core.configuration.find(hello.instance):
             return False
         entry = self.core.founding_entry
-        return entry is not None and configurations.decode(entry.body).find(hello.instance) is None
+        founders = self._founding.configuration if self._founding else entry and decode(entry.body)
+        return founders is None or founders.find(hello.instance) is None
 
     def _welcome(self, address: str) -> None:
         self.ports.send(self._address(address), handshake.WELCOME, self.cluster_id.encode("ascii"), True)
@@ -305,7 +312,7 @@ class Turn:
         for effect in self._founding.effects():
             if isinstance(effect, Adopt):
                 self._adopting = True
-                self.core.step(now, inputs.Founded(configurations.decode(effect.body)))
+                self.core.step(now, inputs.Founded(decode(effect.body)))
             elif isinstance(effect, Send):
                 self.ports.send(self._address(effect.address), effect.kind, effect.body, True)
             elif isinstance(effect, Campaign):
@@ -355,7 +362,7 @@ class Turn:
 
     @property
     def _is_fresh(self) -> bool:
-        return self.core.founding_entry is None and (self._founding is None or self._founding.is_fresh)
+        return self.core.is_empty and (self._founding is None or self._founding.is_fresh)
 
     @property
     def _offered(self) -> Tuple[str, ...]:
@@ -373,7 +380,7 @@ class Turn:
 
     @property
     def key_count(self) -> int:
-        return self._store.count
+        return self._applying.store.count
 
     def members(self, now: Instant) -> List[Dict[str, Any]]:
         """Return a row a member, as `rows` describes it."""

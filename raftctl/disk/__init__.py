@@ -1,7 +1,9 @@
-"""What a node keeps: the data directory with its lock and identity, and the journal with its writing thread.
+"""What a node keeps: the data directory with its lock and identity, the journal with its writing thread,
+and snapshots.
 
 `directory` owns the lock and `instance`, whose bytes are `identity`'s; `records` the bytes of a segment;
-`recovery` what a start makes of them; `journal` the open segment; `writer` the disk thread. All of them reach
+`recovery` what a start makes of them; `journal` the open log; `writer` the disk thread; `snapshots` the
+directory of snapshots, and `snapshot_file` one of them. All of them reach
 the disk through `files.Files`, so that a test can put a disk there that fails, tears and forgets. What is
 written and why belongs to `raft/` and the node.
 """

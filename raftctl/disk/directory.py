@@ -14,6 +14,7 @@ from raftctl.disk.files import SYSTEM, Files, guarded, read_all
 from raftctl.disk.identity import Identity, UnknownFormat
 from raftctl.raft.configuration import Malformed
 
+_DATA = ("log", "snapshots")
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _TRY_AGAIN_S = 0.05
 _MEND = "move the directory away and start: the node rejoins empty"
@@ -37,6 +38,10 @@ class Directory:
     @property
     def log_path(self) -> str:
         return os.path.join(self.path, "log")
+
+    @property
+    def snapshots_path(self) -> str:
+        return os.path.join(self.path, "snapshots")
 
     def adopt_cluster(self, cluster_id: str) -> None:
         """Belong to `cluster_id` from now on; durable on return. Node thread, once in a directory's life."""
@@ -144,12 +149,13 @@ def _read_boot_id() -> str:
 
 
 def _begin_fresh(files: Files, path: str) -> None:
-    """Refuse a log that has lost its `instance`; make the directory's own name durable, whoever made it."""
+    """Refuse data that has lost its `instance`; make the directory's own name durable, whoever made it."""
     with guarded(path, "looking for a log"):
-        log = files.names(os.path.join(path, "log")) if files.is_directory(os.path.join(path, "log")) else []
-    if log:
-        raise DiskFault(f"{os.path.join(path, 'instance')} is missing, but there is a log beside it; put it "
-                        "back, or move the directory away and start: the node rejoins empty")
+        data = [name for name in _DATA if files.is_directory(os.path.join(path, name))
+                and files.names(os.path.join(path, name))]
+    if data:
+        raise DiskFault(f"{os.path.join(path, 'instance')} is missing, but there is \"{data[0]}\" beside it; "
+                        "put it back, or move the directory away and start: the node rejoins empty")
     folder = path
     while folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
@@ -193,12 +199,12 @@ def _write_identity(files: Files, path: str, identity: Identity, *, removed: boo
 
 
 def _remove_data(files: Files, path: str) -> None:
-    log = os.path.join(path, "log")
     with guarded(path, "removing its data"):
-        with contextlib.suppress(FileNotFoundError):
-            for name in files.names(log):
-                files.unlink(os.path.join(log, name))
-            files.remove_directory(log)
+        for folder in (os.path.join(path, name) for name in _DATA):
+            with contextlib.suppress(FileNotFoundError):
+                for name in files.names(folder):
+                    files.unlink(os.path.join(folder, name))
+                files.remove_directory(folder)
         files.sync_directory(path)
         files.unlink(os.path.join(path, "instance"))
         files.sync_directory(path)

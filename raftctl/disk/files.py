@@ -106,6 +106,10 @@ class Files:
         """Return the names in a directory, sorted."""
         return sorted(os.listdir(path))
 
+    def rename(self, path: str, target: str) -> None:
+        """Give the file at `path` the name `target`, in place of what has it."""
+        os.rename(path, target)
+
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
@@ -121,6 +125,59 @@ class Files:
 
 
 SYSTEM = Files()
+
+
+# What a file system answers that can't reserve space.
+_NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+_SLICE = 1 << 20
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class DiskFull(DiskFault):
+    """There is no room for a file that was to be made; nothing has changed."""
+
+
+def reserve(through: Files, path: str, descriptor: int, size: int) -> None:
+    """Make the new file cover `size` bytes of the disk, as zeros; raise `DiskFull` where it lacks them."""
+    try:
+        try:
+            through.allocate(descriptor, 0, size)
+        except OSError as error:
+            if error.errno not in _NOT_SUPPORTED:
+                raise
+            for offset in range(through.size(descriptor), size, _SLICE):
+                write_all(through, path, descriptor, [bytes(min(_SLICE, size - offset))], offset)
+    except OSError as error:
+        if error.errno in _FULL:
+            raise DiskFull(f"{path}: {os.strerror(error.errno).lower()} while making a file of {size} bytes; "
+                           f"free space in {os.path.dirname(path)}, or raise its quota") from error
+        raise disk_fault(path, f"growing to {size} bytes", error) from error
+
+
+def write_all(through: Files, path: str, descriptor: int, buffers: Sequence[Buffer], offset: int) -> None:
+    """Write all of `buffers` at `offset`, in one call where the disk takes it so; raises `OSError`."""
+    total = sum(map(len, buffers))
+    written = through.write(descriptor, buffers, offset)
+    if written == total:
+        return
+    left = memoryview(b"".join(buffers))[written:]
+    while left:
+        taken = through.write(descriptor, [left], offset + total - len(left))
+        if not taken:
+            raise DiskFault(f"{path}: the disk takes no more bytes; {FREE_SPACE}")
+        left = left[taken:]
+
+
+def read_range(through: Files, descriptor: int, offset: int, size: int) -> bytes:
+    """Return `size` bytes from `offset`, fewer only where the file ends before."""
+    parts: List[bytes] = []
+    while size:
+        part = through.read(descriptor, min(size, _SLICE), offset)
+        if not part:
+            break
+        parts.append(part)
+        offset, size = offset + len(part), size - len(part)
+    return b"".join(parts)
 
 
 def read_all(through: Files, path: str) -> bytes:

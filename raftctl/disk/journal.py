@@ -1,168 +1,311 @@
 """The journal: one batch, one record, one fdatasync; nothing depending on it leaves before (P3, design §4.3).
 
-One segment that grows, preallocated in steps, so that fdatasync seldom has a new size to write. What a start
-makes of the bytes is `recovery.py`.
+Segments of one size, each reserved on the disk while the one before is still being filled: so a full disk is
+met when a segment is made, in `tidy`, and never when a vote must be written. What a start makes of the bytes
+is `recovery.py`.
 """
 
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple, Tuple
+from typing import List, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import DiskFault, require
 from raftctl.disk import records, recovery
-from raftctl.disk.files import SYSTEM, Files, disk_fault, guarded
-from raftctl.disk.records import Batch
-from raftctl.raft.messages import Entry, HardState, Write
+from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_range, reserve, write_all
+from raftctl.disk.records import Batch, Segment
+from raftctl.disk.recovery import Replay
+from raftctl.disk.snapshots import Snapshots
+from raftctl.raft.messages import ORIGIN, Entry, HardState, Position, Write
 
-SEGMENT_NAME = f"{1:010d}"
-STEP = 4 << 20
+SEGMENT_SIZE = 16 << 20
+# Of a full disk's last segment, the part that only votes and terms are for.
+_VOTES_SHARE = 16
+_NOTHING = Batch(None, ())
 
 
 class Recovered(NamedTuple):
-    """What the journal held at the start. `cut_bytes`: length of a torn tail that was cut, 0 for none.
+    """What the journal held at the start; the log begins behind `base` (ORIGIN: with index 1).
 
-    The zeros of preallocation behind that tail do not count. `memory`: of the members (P7), b"" for none.
+    `cut_bytes`: length of a torn tail that was cut, 0 for none; the zeros reserved behind that tail do not
+    count. `memory`: of the members (P7), b"" for none.
     """
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
     cut_bytes: int
-    memory: bytes = b""
+    memory: bytes
+    base: Position
 
 
 class Journal:
-    """The open segment. `append` by the disk thread alone; blocks as long as the disk does."""
+    """The open log. `append` and `tidy` by the disk thread alone; both block as long as the disk does."""
 
-    def __init__(
-        self, path: str, descriptor: int, end: int, chain: int, allocated: int, files: Files
-    ) -> None:
-        self.path = path
-        self._descriptor, self._files = descriptor, files
-        self._end, self._chain, self._allocated = end, chain, allocated
+    def __init__(self, log_path: str, instance: str, files: Files, snapshots: Optional[Snapshots]) -> None:
+        self._log_path, self._instance, self._files, self._snapshots = log_path, instance, files, snapshots
+        self.path = log_path
+        self._descriptor: Optional[int] = None
+        self._next: Optional[int] = None
+        self._number = self._end = self._chain = self._size = 0
+        self._hard, self._memory = HardState(), b""
+        self._last = ORIGIN
+        self._tops: List[int] = []      # of each segment, see `Replay`
+        self._drop_upto = 0
         self._failed = False
+        self.full = ""
 
     @classmethod
-    def open(cls, log_path: str, instance: str, files: Files = SYSTEM, *,
-             must_exist: bool = False) -> Tuple[Journal, Recovered]:
+    def open(cls, log_path: str, instance: str, files: Files = SYSTEM, *, must_exist: bool = False,
+             snapshots: Optional[Snapshots] = None) -> Tuple[Journal, Recovered]:
         """Open or make the journal in the directory `log_path`; raise `DiskFault` where it can't be trusted.
 
         `must_exist`: the directory belongs to a cluster, so its votes and entries can't be missing. All that
-        is returned is durable, whatever the process before left unsynced.
+        is returned is durable, whatever the process before left unsynced. A log that begins behind its first
+        entry needs one of `snapshots` that reaches as far.
         """
-        path = os.path.join(log_path, SEGMENT_NAME)
+        journal = cls(log_path, instance, files, snapshots)
+        try:
+            recovered = journal._load(must_exist)
+            journal._check_base(recovered.base)
+            journal.tidy()
+        except BaseException:
+            journal.close()
+            raise
+        return journal, recovered
+
+    def _load(self, must_exist: bool) -> Recovered:
+        files, log_path = self._files, self._log_path
         with guarded(log_path, "making the journal"):
             if not files.is_directory(log_path) and not must_exist:
                 files.make_directory(log_path)
-            _refuse_unknown(log_path, files.names(log_path) if files.is_directory(log_path) else [])
-            descriptor = cls._open_segment(path, files, must_exist)
+            names = files.names(log_path) if files.is_directory(log_path) else []
+            if not names and must_exist:
+                raise self._missing()
+            # The names as well: who made them may have been killed before they were durable.
+            files.sync_directory(log_path)
+            files.sync_directory(os.path.dirname(log_path))
+        numbers = _numbers(log_path, names)
+        replay = self._replay(numbers, must_exist)
+        self._hard, self._memory, self._last = replay.hard_state, replay.memory, replay.last
+        self._number, self._tops = replay.number, replay.tops
+        self._end, self._chain = replay.end, replay.chain
+        if self._number:
+            self._go_on(replay.cut_bytes)
+        else:
+            self._make_next()
+            self._rotate()
+        return Recovered(replay.hard_state, tuple(replay.entries), replay.cut_bytes, replay.memory,
+                         replay.base)
+
+    def _replay(self, numbers: List[int], must_exist: bool) -> Replay:
+        replay = Replay(self._instance)
+        last = self._read(numbers[-1]) if numbers else b""
+        if numbers and recovery.is_zeros(last):
+            # Made ahead, and the one before it was not full.
+            if len(numbers) == 1 and (must_exist or numbers != [1]):
+                raise self._missing()
+            numbers = numbers[:-1]
+            last = self._read(numbers[-1]) if numbers else b""
+        for number in numbers[:-1]:
+            replay.take(self._segment_path(number), number, self._read(number), is_last=False)
+        if numbers:
+            replay.take(self._segment_path(numbers[-1]), numbers[-1], last, is_last=True)
+        return replay
+
+    def _read(self, number: int) -> bytes:
+        """Return the bytes of a segment as they are on the disk."""
+        files, path = self._files, self._segment_path(number)
+        with guarded(path, "opening"):
+            descriptor = files.open(path, os.O_RDWR)
         try:
-            return cls._load(path, descriptor, instance, files, must_exist)
-        except BaseException:
+            with guarded(path, "syncing what the last process left"):
+                # Killed between write and sync, it left pages that only the cache has: they count below, so
+                # they must be on disk.
+                files.sync(descriptor)
+            with guarded(path, "reading"):
+                # A failed sync marks its pages clean: what the cache holds may never have reached the disk
+                # (pitfall 5.1).
+                files.forget_cached(descriptor)
+                return read_range(files, descriptor, 0, files.size(descriptor))
+        finally:
             files.close(descriptor)
-            raise
 
-    @staticmethod
-    def _open_segment(path: str, files: Files, must_exist: bool) -> int:
-        try:
-            return files.open(path, os.O_RDWR | (0 if must_exist else os.O_CREAT))
-        except FileNotFoundError as error:
-            raise _missing(path) from error
-
-    @classmethod
-    def _load(cls, path: str, descriptor: int, instance: str, files: Files,
-              must_exist: bool) -> Tuple[Journal, Recovered]:
-        with guarded(path, "syncing what the last process left"):
-            # Killed between write and sync, it left pages that only the cache has: they count below, so they
-            # must be on disk. The names as well: their maker may have been killed before they were durable.
-            files.sync(descriptor)
-            files.sync_directory(os.path.dirname(path))
-            files.sync_directory(os.path.dirname(os.path.dirname(path)))
-        with guarded(path, "reading"):
-            # A failed sync marks its pages clean: what the cache holds may never have reached the disk
-            # (pitfall 5.1).
-            files.forget_cached(descriptor)
-            data = _read(files, descriptor)
-        found = recovery.recover(path, data, instance)
-        if found.is_new and must_exist:
-            raise _missing(path)
-        if found.is_new:
-            _write_all(files, path, descriptor, [records.encode_segment(instance, 1)], 0)
-            with guarded(path, "syncing"):
-                files.sync(descriptor)
-        if found.cut_bytes:
+    def _go_on(self, cut_bytes: int) -> None:
+        self.path = self._segment_path(self._number)
+        with guarded(self.path, "opening"):
+            self._descriptor = self._files.open(self.path, os.O_RDWR)
+            self._size = self._files.size(self._descriptor)
+        if cut_bytes:
             # Zeros over the torn tail: nothing of it may fit behind a later, shorter write (pitfall 5.3).
-            _write_all(files, path, descriptor, [bytes(found.cut_bytes)], found.end)
-            with guarded(path, "syncing"):
-                files.sync(descriptor)
-        journal = cls(path, descriptor, found.end, found.chain, len(data), files)
-        return journal, Recovered(found.hard_state, found.entries, found.cut_bytes, found.memory)
+            self._write([bytes(cut_bytes)])
+
+    def _check_base(self, base: Position) -> None:
+        reached = self._snapshots.marks[0].position.index if self._snapshots and self._snapshots.marks else 0
+        if base.index > reached:
+            raise DiskFault(f"{self._log_path}: the log begins behind entry {base.index}, and no sound "
+                            f"snapshot reaches as far; put the snapshots back, or {recovery.MEND}")
+
+    # --- writing
 
     def append(self, write: Write) -> None:
         """Make `write` durable. After a failure every later append is refused: the process must end (P3)."""
         require(not self._failed, "append after a failed one", write.number)
         self._failed = True
-        parts = records.encode_items(Batch(write.hard_state, write.entries, write.memory))
-        buffers, size, chain = records.encode_record(parts, self._end, self._chain)
-        self._preallocate(self._end + size)
-        _write_all(self._files, self.path, self._descriptor, list(buffers), self._end)
-        with guarded(self.path, "syncing"):
-            self._files.sync(self._descriptor)
-        self._end, self._chain = self._end + size, chain
+        if write.chunk:
+            require(self._snapshots is not None, "a chunk without snapshots", write.number)
+            self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]
+        self._drop_upto = max(self._drop_upto, write.drop_upto)
+        batch = Batch(write.hard_state, write.entries, write.memory, write.base)
+        if batch != _NOTHING:
+            self._put(batch)
         self._failed = False
 
-    def _preallocate(self, end: int) -> None:
-        if end <= self._allocated:
-            return
-        target = end - end % STEP + STEP
+    def _put(self, batch: Batch) -> None:
+        while True:
+            if self._end == records.SECTOR:
+                batch = batch._replace(hard_state=batch.hard_state or self._hard,
+                                       memory=self._memory if batch.memory is None else batch.memory)
+            parts = records.encode_items(batch)
+            if self._end + records.record_size(sum(map(len, parts))) <= self._size:
+                break
+            if self._end > records.SECTOR:
+                self._rotate()
+                continue
+            # Larger than a whole segment: the first entries alone. Nobody is told before all are durable.
+            first, batch = _split(batch, self._size - records.SECTOR)
+            self._put_record(first, records.encode_items(first))
+        self._put_record(batch, parts)
+
+    def _put_record(self, batch: Batch, parts: List[bytes]) -> None:
+        buffers, size, chain = records.encode_record(parts, self._end, self._chain)
+        self._write(list(buffers))
+        self._end, self._chain = self._end + size, chain
+        if batch.hard_state is not None:
+            self._hard = batch.hard_state
+        if batch.memory is not None:
+            self._memory = batch.memory
+        if batch.base is not None:
+            self._last = batch.base
+            self._tops = [0] * len(self._tops)
+        if batch.entries:
+            self._last = batch.entries[-1].position
+            self._tops[-1] = self._last.index
+
+    def _write(self, buffers: List[bytes]) -> None:
+        with guarded(self.path, f"writing {sum(map(len, buffers))} bytes"):
+            write_all(self._files, self.path, self._descriptor, buffers, self._end)
+        with guarded(self.path, "syncing"):
+            self._files.sync(self._descriptor)
+
+    def _rotate(self) -> None:
+        """Begin the next segment. Its header is durable before anything behind it is written."""
+        if self._next is None:
+            self._make_next()
+        header = records.encode_segment(Segment(self._instance, self._number + 1, self._last, self._chain))
+        if self._descriptor is not None:
+            self._files.close(self._descriptor)
+        self._descriptor, self._next = self._next, None
+        self._number += 1
+        self._tops.append(0)
+        self.path, self._end = self._segment_path(self._number), 0
+        self._size = self._files.size(self._descriptor)
+        self._write([header])
+        self._end, self._chain = records.SECTOR, records.decode_segment(header)[1]
+
+    # --- between writes
+
+    def tidy(self, *, may_grow: bool = True) -> None:
+        """Remove segments that nobody needs; reserve the next one (`may_grow`), or say in `full` why not.
+
+        For the time after a write was answered. Costs nothing where there is nothing to do, else some syncs.
+        """
+        require(not self._failed, "work on a failed journal")
+        self._failed = True
+        # What an earlier segment repeats is durable in a later one only once that has a record.
+        while len(self._tops) > 1 and self._tops[0] <= self._drop_upto and self._end > records.SECTOR:
+            path = self._segment_path(self._number - len(self._tops) + 1)
+            with guarded(path, "removing"):
+                self._files.unlink(path)
+                # One by one: a gap in the numbers would look like a loss.
+                self._files.sync_directory(self._log_path)
+            self._tops.pop(0)
+        if self._next is None and may_grow:
+            try:
+                self._make_next()
+                self.full = ""
+            except DiskFull as fault:
+                self.full = str(fault)
+        self._failed = False
+
+    @property
+    def room(self) -> Optional[int]:
+        """Return for how many bytes of entries a full disk still has room; None: it is not full.
+
+        What is left behind them is for votes.
+        """
+        return max(self._size - self._size // _VOTES_SHARE - self._end, 0) if self.full else None
+
+    def _make_next(self) -> None:
+        files, path = self._files, self._segment_path(self._number + 1)
+        with guarded(path, "making the next segment"):
+            descriptor = files.open(path, os.O_RDWR | os.O_CREAT)
         try:
-            self._files.allocate(self._descriptor, self._allocated, target - self._allocated)
-        except OSError as error:
-            if error.errno is not None and error.errno in recovery.NOT_SUPPORTED:
-                self._allocated = end
-                return
-            raise disk_fault(self.path, f"growing to {target} bytes", error) from error
-        self._allocated = target
+            reserve(files, path, descriptor, SEGMENT_SIZE)
+            with guarded(path, "syncing"):
+                files.sync(descriptor)
+                files.sync_directory(self._log_path)
+        except BaseException as error:
+            files.close(descriptor)
+            if isinstance(error, DiskFull):
+                with guarded(path, "removing"):
+                    files.unlink(path)
+            raise
+        self._next = descriptor
 
     def close(self) -> None:
-        self._files.close(self._descriptor)
+        for descriptor in (self._descriptor, self._next):
+            if descriptor is not None:
+                self._files.close(descriptor)
+        self._descriptor = self._next = None
+
+    def _segment_path(self, number: int) -> str:
+        return os.path.join(self._log_path, segment_name(number))
+
+    def _missing(self) -> DiskFault:
+        return DiskFault(f"{self._segment_path(1)}: the log is missing, but the directory belongs to a "
+                         f"cluster; put it back, or {recovery.MEND}")
 
 
-def _refuse_unknown(log_path: str, names: List[str]) -> None:
-    """Refuse a log with a file that this release does not know: without it, it may lack what it holds."""
+def segment_name(number: int) -> str:
+    return f"{number:010d}"
+
+
+def _numbers(log_path: str, names: List[str]) -> List[int]:
+    """Return the numbers of the segments; refuse a log with a file that this release does not know, or a gap:
+    it may lack what was acknowledged."""
+    numbers = []
     for name in names:
-        if name != SEGMENT_NAME:
+        number = int(name) if name.isascii() and name.isdigit() else 0
+        if not number or name != segment_name(number):
             raise DiskFault(f"{os.path.join(log_path, name)}: this raftctl knows no such file in a log; use "
                             "the raftctl that wrote it; if none did, move it out of the directory")
+        if numbers and number != numbers[-1] + 1:
+            path = os.path.join(log_path, segment_name(numbers[-1] + 1))
+            raise DiskFault(f"{path}: is missing between segments that are there; put it back, or "
+                            f"{recovery.MEND}")
+        numbers.append(number)
+    return numbers
 
 
-def _missing(path: str) -> DiskFault:
-    return DiskFault(f"{path}: the log is missing, but the directory belongs to a cluster; put it back, or "
-                     "move the directory away and start: the node rejoins empty")
-
-
-def _read(files: Files, descriptor: int) -> bytes:
-    size = files.size(descriptor)
-    parts, offset = [], 0
-    while offset < size:
-        part = files.read(descriptor, min(size - offset, 1 << 20), offset)
-        if not part:
+def _split(batch: Batch, size: int) -> Tuple[Batch, Batch]:
+    """Return as much of `batch` as a record of `size` bytes takes, and the rest."""
+    rest = batch._replace(entries=())
+    taken = records.record_size(sum(map(len, records.encode_items(rest)))) + records.ALIGNMENT
+    count = 0
+    for entry in batch.entries:
+        taken += records.entry_size(entry)
+        if taken > size:
             break
-        parts.append(part)
-        offset += len(part)
-    return b"".join(parts)
-
-
-def _write_all(files: Files, path: str, descriptor: int, buffers: list, offset: int) -> None:
-    total = sum(map(len, buffers))
-    with guarded(path, f"writing {total} bytes"):
-        written = files.write(descriptor, buffers, offset)
-        if written == total:
-            return
-        left = memoryview(b"".join(buffers))[written:]
-        while left:
-            taken = files.write(descriptor, [left], offset + total - len(left))
-            if not taken:
-                raise DiskFault(f"{path}: the disk takes no more bytes; "
-                                "free space there, then start the node again")
-            left = left[taken:]
+        count += 1
+    require(count > 0, "an entry or memory that no segment can hold", size)
+    return batch._replace(entries=batch.entries[:count]), Batch(None, batch.entries[count:])

@@ -1,11 +1,17 @@
 """The bytes of a segment: its header, and records of one batch each. Pure: no file, no decision about damage.
 
     segment:  header (one sector of 512 bytes), records, zeros to the end of the file
-    header:   magic, format version u32, segment number u64, instance (length u8, ASCII), zeros, CRC-32 u32
+    header:   magic, format version u32, segment number u64, term u64 and index u64 of the last entry before
+              this segment, last checksum of the segment before u32, instance (length u8, ASCII), zeros,
+              CRC-32 u32
     record:   "btch", length u32, zero sectors u32, CRC-32 u32   16 bytes, at a multiple of 16
               items: kind u8, size u32, bytes                   `length` bytes
               zeros up to 8 bytes below the next multiple of 16
               CRC-32 u32, "end\\n"
+
+A segment whose header is still zeros was made ahead and holds nothing. The first record of each repeats hard
+state and members' memory, so that the segments before it can be dropped. Items stand in the order hard state,
+base, entries, memory.
 
 All integers are big-endian. Both checksums of a record go on from the checksum of the record before (the
 first from the header's), so old bytes never fit behind a new record (pitfall 5.3).
@@ -26,12 +32,19 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl.base.errors import require
 from raftctl.raft.configuration import Malformed
-from raftctl.raft.encoding import decode_entry, decode_hard_state, encode_entry, encode_hard_state
-from raftctl.raft.messages import Entry, HardState
+from raftctl.raft.encoding import (
+    ENTRY_HEAD_SIZE,
+    decode_entry,
+    decode_hard_state,
+    encode_entry,
+    encode_hard_state,
+)
+from raftctl.raft.messages import Entry, HardState, Position
 
 SECTOR = 512
 ALIGNMENT = 16
-FORMAT_VERSION = 1
+# 1 was one file that grew; no release wrote it.
+FORMAT_VERSION = 2
 MAGIC = b"raftctl\x00log\x00\x00\x00\x00\x00"
 BATCH = b"btch"
 END = b"end\n"
@@ -45,8 +58,20 @@ HEAD_SIZE = _HEAD.size + _WORD.size
 _TAIL = struct.Struct("!I4s")
 TAIL_SIZE = _TAIL.size
 _ITEM = struct.Struct("!BI")
-_HARD_STATE, _ENTRY, _MEMORY = 1, 2, 3
-_SEGMENT = struct.Struct("!16sIQB")
+_HARD_STATE, _ENTRY, _MEMORY, _BASE = 1, 2, 3, 4
+_POSITION = struct.Struct("!QQ")
+_SEGMENT = struct.Struct("!16sIQQQIB")
+_INSTANCE_LIMIT = 64
+
+
+class Segment(NamedTuple):
+    """A segment's header. `before`: the last entry when it was begun (where no earlier segment is left, the
+    log begins behind it). `previous`: the chain at the end of the segment before (0: it is the first)."""
+
+    instance: str
+    number: int
+    before: Position
+    previous: int
 
 
 class Head(NamedTuple):
@@ -58,39 +83,42 @@ class Head(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What one write put down: hard state (None: unchanged), then entries, then the memory of the members
-    (None: unchanged; P7)."""
+    """What one record holds. `hard_state`, `base` (the log begins anew behind it) and `memory` (P7) may be
+    None: unchanged."""
 
     hard_state: Optional[HardState]
     entries: Tuple[Entry, ...]
     memory: Optional[bytes] = None
+    base: Optional[Position] = None
 
 
-def encode_segment(instance: str, number: int) -> bytes:
+def encode_segment(segment: Segment) -> bytes:
     """Return the first sector of a segment. Its last 4 bytes are the checksum with which the chain begins."""
-    raw = instance.encode("ascii")
-    require(0 < len(raw) <= 64, "no instance id", instance)
-    fields = _SEGMENT.pack(MAGIC, FORMAT_VERSION, number, len(raw)) + raw
+    raw = segment.instance.encode("ascii")
+    require(0 < len(raw) <= _INSTANCE_LIMIT, "no instance id", segment.instance)
+    fields = _SEGMENT.pack(MAGIC, FORMAT_VERSION, segment.number, *segment.before, segment.previous,
+                           len(raw)) + raw
     content = fields.ljust(SECTOR - _WORD.size, b"\x00")
     return content + _WORD.pack(zlib.crc32(content))
 
 
-def decode_segment(sector: bytes) -> Tuple[str, int, int]:
-    """Return instance, segment number and the chain's first checksum; raise `Malformed` with the reason.
+def decode_segment(sector: bytes) -> Tuple[Segment, int]:
+    """Return the header and the chain's first checksum; raise `Malformed` with the reason.
 
     The version is judged before the checksum: where a later one puts that is not known here.
     """
     if len(sector) < SECTOR:
         raise Malformed(f"{len(sector)} bytes are no segment")
-    magic, version, number, length = _SEGMENT.unpack_from(sector)
+    magic, version, number, term, index, previous, length = _SEGMENT.unpack_from(sector)
     if magic != MAGIC:
         raise Malformed("the file is no raftctl log, or its header is damaged")
     if version != FORMAT_VERSION:
         raise Malformed(f"format {version} is unknown here (this raftctl reads {FORMAT_VERSION}), or damaged")
     (crc,) = _WORD.unpack_from(sector, SECTOR - _WORD.size)
-    if crc != zlib.crc32(sector[:SECTOR - _WORD.size]) or length > 64:
+    if crc != zlib.crc32(sector[:SECTOR - _WORD.size]) or length > _INSTANCE_LIMIT:
         raise Malformed("the header is damaged")
-    return sector[_SEGMENT.size:_SEGMENT.size + length].decode("ascii"), number, crc
+    instance = sector[_SEGMENT.size:_SEGMENT.size + length].decode("ascii")
+    return Segment(instance, number, Position(term, index), previous), crc
 
 
 def encode_items(batch: Batch) -> List[bytes]:
@@ -99,6 +127,8 @@ def encode_items(batch: Batch) -> List[bytes]:
     if batch.hard_state is not None:
         raw = encode_hard_state(batch.hard_state)
         parts += (_ITEM.pack(_HARD_STATE, len(raw)), raw)
+    if batch.base is not None:
+        parts += (_ITEM.pack(_BASE, _POSITION.size), _POSITION.pack(*batch.base))
     for entry in batch.entries:
         raw = encode_entry(entry)
         parts += (_ITEM.pack(_ENTRY, len(raw)), raw)
@@ -110,6 +140,7 @@ def encode_items(batch: Batch) -> List[bytes]:
 def decode_items(body: bytes) -> Batch:
     """Return the batch in a record's body; raise `Malformed` on what `encode_items` never writes."""
     hard_state: Optional[HardState] = None
+    base: Optional[Position] = None
     entries: List[Entry] = []
     memory: Optional[bytes] = None
     offset = 0
@@ -127,9 +158,22 @@ def decode_items(body: bytes) -> Batch:
             memory = body[start:offset]
         elif kind == _HARD_STATE and start == _ITEM.size:
             hard_state = decode_hard_state(body[start:offset])
+        elif kind == _BASE and size == _POSITION.size and base is None and not entries:
+            base = Position(*_POSITION.unpack_from(body, start))
         else:
             raise Malformed(f"item of kind {kind} at byte {start} of the record")
-    return Batch(hard_state, tuple(entries), memory)
+    return Batch(hard_state, tuple(entries), memory, base)
+
+
+def entry_size(entry: Entry) -> int:
+    """Return how many bytes of a record's body the entry takes."""
+    return _ITEM.size + ENTRY_HEAD_SIZE + len(entry.body)
+
+
+def record_size(length: int) -> int:
+    """Return the size in the file of a record whose body has `length` bytes."""
+    bare = HEAD_SIZE + length + TAIL_SIZE
+    return bare + -bare % ALIGNMENT
 
 
 def encode_record(
@@ -139,7 +183,7 @@ def encode_record(
     require(offset % ALIGNMENT == 0, "record off its alignment", offset)
     length = sum(map(len, parts))
     require(0 < length <= BATCH_LIMIT, "record without or with too large a body", length)
-    size = _size(length)
+    size = record_size(length)
     body = b"".join((*parts, _ZEROS[:size - HEAD_SIZE - length - TAIL_SIZE]))
     fields = _HEAD.pack(BATCH, length, zero_sectors(body, offset))
     head = fields + _WORD.pack(zlib.crc32(fields, chain))
@@ -157,7 +201,7 @@ def decode_head(data: bytes, chain: int) -> Optional[Head]:
         return None
     if _WORD.unpack_from(data, _HEAD.size)[0] != zlib.crc32(fields, chain):
         return None
-    return Head(length, zeros, _size(length))
+    return Head(length, zeros, record_size(length))
 
 
 def decode_record(record: bytes, chain: int) -> Optional[Tuple[bytes, int]]:
@@ -194,8 +238,3 @@ def is_torn(record: bytes, head: Head, offset: int) -> bool:
     last_byte = offset + len(record) - 1
     last_sector = record[max(0, last_byte - last_byte % SECTOR - offset):]
     return not any(last_sector) or zero_sectors(record[HEAD_SIZE:-TAIL_SIZE], offset) > head.zero_sectors
-
-
-def _size(length: int) -> int:
-    bare = HEAD_SIZE + length + TAIL_SIZE
-    return bare + -bare % ALIGNMENT

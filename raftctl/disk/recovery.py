@@ -1,100 +1,150 @@
-"""What a start makes of a segment's bytes: the state, a torn tail to cut, or damage to refuse (design §4.3).
+"""What a start makes of the segments: the state, a torn tail to cut, or damage to refuse (design §4.3).
 
-Pure. Cut is only a last batch that runs past the end of the file or lacks a whole sector: it was never
-acknowledged, as its sync never returned. All else is damage: what is behind may have been acknowledged.
+Pure. Cut is only a last batch, in the last segment that was begun, that runs past the end of the file or
+lacks a whole sector: it was never acknowledged, as its sync never returned. All else is damage: what is
+behind may have been acknowledged.
 """
 
 from __future__ import annotations
 
-import errno
-from typing import List, NamedTuple, Tuple
+from typing import List
 
 from raftctl.base.errors import DiskFault
 from raftctl.disk import records
-from raftctl.disk.records import Batch
+from raftctl.disk.records import Batch, Segment
 from raftctl.raft.configuration import Malformed
-from raftctl.raft.messages import Entry, HardState
+from raftctl.raft.messages import ORIGIN, Entry, HardState, Position
 
-NOT_SUPPORTED = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
-_MEND = "move the directory away and start: the node rejoins empty"
+MEND = "move the directory away and start: the node rejoins empty"
 
 
-class Found(NamedTuple):
-    """`end` is where the next record goes, `chain` its checksum's beginning. `is_new`: no header yet.
+class Replay:
+    """What the segments taken so far amount to. `take` them in order, then read the attributes.
 
-    `cut_bytes` is the length of a torn tail from `end` to its last byte that is not zero.
+    `base`: the log begins behind it. In the last segment, `end` is where the next record goes, `chain` its
+    checksum's beginning, `cut_bytes` the length of a torn tail from `end` to its last byte that is not zero.
+    `tops`: for each segment, the highest index that the log may need of it, 0 for none; what was written over
+    in the same segment does not count.
     """
 
-    hard_state: HardState
-    entries: Tuple[Entry, ...]
-    end: int
-    chain: int
-    cut_bytes: int
-    is_new: bool
-    memory: bytes = b""
+    def __init__(self, instance: str) -> None:
+        self._instance = instance
+        self.hard_state, self.memory = HardState(), b""
+        self.base: Position = ORIGIN
+        self.entries: List[Entry] = []
+        self.number = self.end = self.chain = self.cut_bytes = 0
+        self.tops: List[int] = []
+        # The segments before the first were dropped: what it overwrites may have stood in one of them.
+        self._lacks_some = False
 
+    @property
+    def last(self) -> Position:
+        return self.entries[-1].position if self.entries else self.base
 
-def recover(path: str, data: bytes, instance: str) -> Found:
-    """Return what the segment at `path` holds; raise `DiskFault` that names the place of the damage."""
-    if not any(data[:records.SECTOR]) and not any(data):
-        header = records.encode_segment(instance, 1)
-        return Found(HardState(), (), records.SECTOR, records.decode_segment(header)[2], 0, True)
-    try:
-        owner, _, chain = records.decode_segment(data[:records.SECTOR])
-    except Malformed as error:
-        raise DiskFault(f"{path}: {error}; {_MEND}") from error
-    if owner != instance:
-        raise DiskFault(f"{path}: belongs to instance {owner}, the directory to {instance}; {_MEND}")
-    return _replay(path, data, chain)
+    def take(self, path: str, number: int, data: bytes, *, is_last: bool) -> None:
+        """Add the segment `number`, which stands at `path`; raise `DiskFault` that names a damage's place."""
+        try:
+            segment, chain = records.decode_segment(data[:records.SECTOR])
+        except Malformed as error:
+            raise DiskFault(f"{path}: {error}; {MEND}") from error
+        if segment.instance != self._instance:
+            raise DiskFault(f"{path}: belongs to instance {segment.instance}, the directory to "
+                            f"{self._instance}; {MEND}")
+        if segment.number != number:
+            raise DiskFault(f"{path}: is segment {segment.number} by its header; give it that name back, or "
+                            f"{MEND}")
+        self._follow(path, segment)
+        self.number, self.chain, self.end = number, chain, records.SECTOR
+        self.tops.append(0)
+        self._replay(path, data, is_last)
+        needs_record = not is_last or (len(self.tops) == 1 and number > 1)
+        if self.end == records.SECTOR and needs_record:
+            raise DiskFault(f"{path}: holds no whole record, and what it should repeat is nowhere else; "
+                            f"{MEND}")
 
+    def _follow(self, path: str, segment: Segment) -> None:
+        if not self.tops:
+            self.base, self._lacks_some = segment.before, segment.number > 1
+        elif (segment.before, segment.previous) != (self.last, self.chain):
+            raise DiskFault(f"{path}: does not follow the end of the segment before it, which is damaged or "
+                            f"of another time; {MEND}")
 
-def _replay(path: str, data: bytes, chain: int) -> Found:
-    newest, entries, offset = Batch(HardState(), (), b""), [], records.SECTOR
-    while any(data[offset:offset + records.HEAD_SIZE]):
-        head = records.decode_head(data[offset:offset + records.HEAD_SIZE], chain)
-        if head is None:
-            break
-        record = data[offset:offset + head.size]
-        decoded = records.decode_record(record, chain) if len(record) == head.size else None
-        if decoded is None:
-            if len(record) == head.size and not records.is_torn(record, head, offset):
-                raise _damaged(path, offset, "its checksum is wrong and no sector of it is missing")
-            return _cut(path, data, offset, offset + len(record), newest, entries, chain)
-        body, chain = decoded
-        newest = _take(path, offset, body, newest, entries)
-        offset += head.size
-    return _end(path, data, offset, newest, entries, chain)
+    def _replay(self, path: str, data: bytes, is_last: bool) -> None:
+        while any(data[self.end:self.end + records.HEAD_SIZE]):
+            offset = self.end
+            head = records.decode_head(data[offset:offset + records.HEAD_SIZE], self.chain)
+            if head is None:
+                break
+            record = data[offset:offset + head.size]
+            decoded = records.decode_record(record, self.chain) if len(record) == head.size else None
+            if decoded is None:
+                if len(record) == head.size and not records.is_torn(record, head, offset):
+                    raise _damaged(path, offset, "its checksum is wrong and no sector of it is missing")
+                self._cut(path, data, offset + len(record), is_last)
+                return
+            body, self.chain = decoded
+            self._take_record(path, offset, body)
+            self.end += head.size
+        self._finish(path, data, is_last)
 
+    def _take_record(self, path: str, offset: int, body: bytes) -> None:
+        try:
+            batch = records.decode_items(body)
+        except Malformed as error:
+            raise _damaged(path, offset, str(error)) from error
+        if offset == records.SECTOR and (batch.hard_state is None or batch.memory is None):
+            raise _damaged(path, offset, "it is a segment's first and does not repeat the hard state")
+        if batch.base is not None:
+            self.base, self._lacks_some = batch.base, False
+            self.entries.clear()
+            self.tops = [0] * len(self.tops)
+        for entry in batch.entries:
+            self._take_entry(path, offset, entry)
+        self._keep(batch)
 
-def _take(path: str, offset: int, body: bytes, newest: Batch, entries: List[Entry]) -> Batch:
-    """Add the record's entries to `entries`; return what it and those before say last of all else."""
-    try:
-        batch = records.decode_items(body)
-    except Malformed as error:
-        raise _damaged(path, offset, str(error)) from error
-    for entry in batch.entries:
-        if not 0 < entry.index <= len(entries) + 1:
-            raise _damaged(path, offset, f"entry {entry.index} follows {len(entries)}")
+    def _take_entry(self, path: str, offset: int, entry: Entry) -> None:
+        self.tops[-1] = entry.index
+        if entry.index <= self.base.index and self._lacks_some:
+            # It overwrote an entry of a segment that was dropped, so a snapshot covers it: begin behind it.
+            self.base = entry.position
+            self.entries.clear()
+            return
+        at = entry.index - self.base.index - 1
+        if not 0 <= at <= len(self.entries):
+            raise _damaged(path, offset, f"entry {entry.index} follows {self.last.index}")
         # A conflict is overwritten logically: a later entry replaces that one and all behind it.
-        del entries[entry.index - 1:]
-        entries.append(entry)
-    memory = newest.memory if batch.memory is None else batch.memory
-    return Batch(batch.hard_state or newest.hard_state, (), memory)
+        del self.entries[at:]
+        self.entries.append(entry)
+
+    def _keep(self, batch: Batch) -> None:
+        self.hard_state = batch.hard_state or self.hard_state
+        self.memory = self.memory if batch.memory is None else batch.memory
+
+    def _finish(self, path: str, data: bytes, is_last: bool) -> None:
+        offset = self.end
+        if is_zeros(data[offset:]):
+            return
+        first_sector_end = offset - offset % records.SECTOR + records.SECTOR
+        if len(data) - offset >= records.HEAD_SIZE and any(data[offset:first_sector_end]):
+            raise _damaged(path, offset, "its head is damaged")
+        # Without a head the batch's size is unknown: a sound head anywhere behind says that this sector was
+        # once synced.
+        if _has_later_record(data, offset + records.HEAD_SIZE):
+            raise _damaged(path, offset,
+                           "its first sector is zeros, but more records follow it, so it is no torn tail")
+        self._cut(path, data, len(data), is_last)
+
+    def _cut(self, path: str, data: bytes, record_end: int, is_last: bool) -> None:
+        """Cut a torn last batch, unless more follows that no torn last batch could leave behind."""
+        if not is_last:
+            raise _damaged(path, self.end, "a later segment follows it, so it is no torn tail")
+        if not is_zeros(data[record_end:]):
+            raise _damaged(path, self.end, "more records follow it, so it is no torn tail")
+        self.cut_bytes = max(len(data.rstrip(b"\x00")) - self.end, 0)
 
 
-def _end(path: str, data: bytes, offset: int, newest: Batch, entries: List[Entry], chain: int) -> Found:
-    rest = data[offset:]
-    if not any(rest):
-        return Found(newest.hard_state, tuple(entries), offset, chain, 0, False, newest.memory)
-    first_sector_end = offset - offset % records.SECTOR + records.SECTOR
-    if len(rest) >= records.HEAD_SIZE and any(data[offset:first_sector_end]):
-        raise _damaged(path, offset, "its head is damaged")
-    # Without a head the batch's size is unknown: a sound head anywhere behind says that this sector was
-    # once synced.
-    if _has_later_record(data, offset + records.HEAD_SIZE):
-        raise _damaged(path, offset,
-                       "its first sector is zeros, but more records follow it, so it is no torn tail")
-    return _cut(path, data, offset, len(data), newest, entries, chain)
+def is_zeros(data: bytes) -> bool:
+    return not data.rstrip(b"\x00")
 
 
 def _has_later_record(data: bytes, begin: int) -> bool:
@@ -111,14 +161,5 @@ def _has_later_record(data: bytes, begin: int) -> bool:
     return False
 
 
-def _cut(path: str, data: bytes, offset: int, record_end: int, newest: Batch, entries: List[Entry],
-         chain: int) -> Found:
-    """Cut a torn last batch, unless more follows that no torn last batch could leave behind."""
-    if any(data[record_end:]):
-        raise _damaged(path, offset, "more records follow it, so it is no torn tail")
-    cut_bytes = len(data.rstrip(b"\x00")) - offset
-    return Found(newest.hard_state, tuple(entries), offset, chain, cut_bytes, False, newest.memory)
-
-
 def _damaged(path: str, offset: int, why: str) -> DiskFault:
-    return DiskFault(f"{path}: the record at byte {offset} is damaged: {why}; {_MEND}")
+    return DiskFault(f"{path}: the record at byte {offset} is damaged: {why}; {MEND}")

@@ -18,7 +18,6 @@ from typing import Any, Dict, List, Optional, Tuple
 from raftctl import tether
 from raftctl.base import clock, errors, memory
 from raftctl.base.addresses import parse
-from raftctl.base.errors import DiskFault
 from raftctl.base.files import write_atomic
 from raftctl.base.logs import Logs, setup
 from raftctl.cluster import handshake
@@ -29,25 +28,23 @@ from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
 from raftctl.config.nodes import refuse_join
 from raftctl.disk.directory import open_directory
-from raftctl.disk.journal import Journal
 from raftctl.disk.writer import Writer
-from raftctl.net.auth import Witness
 from raftctl.net.binding import NotHere
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
 from raftctl.node.contacts import Contacts
+from raftctl.node.data import Data, open_data
 from raftctl.node.inbox import Inbox
 from raftctl.node.listeners import Listeners
 from raftctl.node.loop import Call, Done, Heard, Loop
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
+from raftctl.node.snapshotter import Snapshotter
 from raftctl.node.status import Status
-from raftctl.raft.configuration import Malformed, decode
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import Restored, Timing
+from raftctl.raft.inputs import Timing
 from raftctl.raft.messages import ORIGIN
-from raftctl.store.machine import Store
 
 _log = logging.getLogger(__name__)
 
@@ -111,21 +108,7 @@ class Daemon:
         self._directory = open_directory(node.data_dir, new_instance=_draw_id)
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
-        identity = self._directory.identity
-        self._journal, recovered = Journal.open(self._directory.log_path, identity.instance,
-                                                must_exist=bool(identity.cluster_id))
-        if recovered.cut_bytes:
-            _log.warning("%s: cut a torn tail of %d bytes: a write that was under way when this host or node "
-                         "died and that nobody was told of", self._journal.path, recovered.cut_bytes)
-        founding_entry = recovered.entries[0] if recovered.entries else None
-        if founding_entry and not self._directory.identity.cluster_id:
-            self._directory.adopt_cluster(decode(founding_entry.body).cluster_id)
-        try:
-            witness = Witness(recovered.memory)
-        except Malformed as error:
-            raise DiskFault(f"{self._journal.path}: {error}; move the directory away and start: the node "
-                            "rejoins empty") from error
-        self._build(Restored(recovered.hard_state, recovered.entries), witness)
+        self._build(open_data(self._directory))
 
     @property
     def _join_file(self) -> str:
@@ -142,27 +125,31 @@ class Daemon:
                 return str(parse(file.read().strip()))
         return str(self._node.join) if self._node.join else None
 
-    def _build(self, restored: Restored, witness: Witness) -> None:
+    def _build(self, data: Data) -> None:
         node, own = self._node, self._directory.identity
         listed = tuple(str(address) for address in node.cluster_nodes)
         identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
                                              listed)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
-        core = Core(own.instance, own.incarnation, timing, restored, clock.now(), _draw)
+        witness = data.witness
+        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw)
         founding = None
-        if not restored.entries and not own.cluster_id:
+        if not data.restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), _draw_id)
         silence_ns = 2 * node.election_max_ns
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
                             longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
-        turn = Turn(identity, own.cluster_id, core, Store(), timing, founding, None,  # type: ignore[arg-type]
-                    witness)
+        turn = Turn(identity, own.cluster_id, core, data.store, timing, founding,
+                    None, witness)  # type: ignore[arg-type]
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
                               lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
-        self._writer = Writer(self._journal, self._synced, lambda error: _die(self._logs, error))
-        turn.ports = NodePorts(identity, self._directory, self._writer, self._links, self._requests,
-                               self._status, self._board, self._tell, self._resolve_members)
+        self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
+                              lambda room, why: _log.warning("%s", why or "the disk has room again"))
+        self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
+                                        lambda error: _die(self._logs, error))
+        turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,
+                               self._requests, self._status, self._board, self._tell, self._resolve_members)
         self._loop = Loop(turn, self._inbox)
         self._node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._listeners = Listeners(node, self._requests, self._status, lambda: self._logs.dropped)
@@ -172,7 +159,7 @@ class Daemon:
             silence_ns=silence_ns, insecure=node.insecure, accepted=self._accepted,
             pinged=lambda hello: self._contacts.heard(hello, clock.now()))
         self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
-                        "term": restored.hard_state.term, "clusterId": own.cluster_id}
+                        "term": data.restored.hard_state.term, "clusterId": own.cluster_id}
 
     def _synced(self, number: int) -> None:
         self._status.tally.end_sync(clock.now())
@@ -205,6 +192,7 @@ class Daemon:
         """Start all threads, say READY, and go on until the guardian says stop or is gone."""
         self._tell(self._locked)
         self._writer.start()
+        self._snapshotter.start()
         self._node_thread.start()
         self._listeners.start()
         word = self._listen()
@@ -277,7 +265,9 @@ class Daemon:
             self._peers.close(CLOSE_S)
         self._loop.end()
         self._node_thread.join(CLOSE_S)
-        self._writer.stop(CLOSE_S)
+        # The journal's last write may have a chunk for the snapshots.
+        if self._writer.stop(CLOSE_S):
+            self._snapshotter.stop(CLOSE_S)
 
     def _end(self) -> int:
         if not self._again:

@@ -19,6 +19,7 @@ from raftctl.net.complaints import Complaints
 from raftctl.net.links import FrameIn, LinkDown, LinkUp
 from raftctl.node.alarm import Alarm
 from raftctl.node.inbox import Inbox
+from raftctl.node.snapshotter import ChunkRead, Taken
 from raftctl.raft.inputs import LEADER
 
 _log = logging.getLogger(__name__)
@@ -134,6 +135,8 @@ _STEPS = {
     LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason),
     FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
     Done: lambda turn, now, item: turn.persisted(now, item.number),
+    Taken: lambda turn, now, item: turn.snapshot_taken(now, item.mark),
+    ChunkRead: lambda turn, now, item: turn.chunk_read(now, item.peer, item.wanted, item.data),
     Heard: lambda turn, now, item: turn.heard(now, item.hello),
     Ring: lambda turn, now, item: None,
     Ask: lambda turn, now, item: turn.ask(now, item),

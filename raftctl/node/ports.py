@@ -13,9 +13,12 @@ from raftctl.disk.directory import Directory
 from raftctl.disk.writer import Writer
 from raftctl.net.links import Links
 from raftctl.node.requests import Requests
+from raftctl.node.snapshotter import Snapshotter
 from raftctl.node.status import Status
 from raftctl.raft.configuration import Configuration
 from raftctl.raft.inputs import LEADER, Decision, View
+from raftctl.raft.messages import Install, SnapshotMark
+from raftctl.store.image import Image
 from raftctl.tether import Board, BoardState
 
 _log = logging.getLogger(__name__)
@@ -24,10 +27,12 @@ _log = logging.getLogger(__name__)
 class NodePorts(Ports):
     """`tell` sends a message to the guardian and must not block."""
 
-    def __init__(self, identity: Identity, directory: Directory, writer: Writer, links: Links,
-                 requests: Requests, status: Status, board: Board, tell: Callable[[Dict[str, Any]], None],
+    def __init__(self, identity: Identity, directory: Directory, writer: Writer, snapshotter: Snapshotter,
+                 links: Links, requests: Requests, status: Status, board: Board,
+                 tell: Callable[[Dict[str, Any]], None],
                  members_changed: Callable[[Tuple[str, ...]], None]) -> None:
         self._identity, self._directory, self._writer, self._links = identity, directory, writer, links
+        self._snapshotter = snapshotter
         self._requests, self._status, self._board, self._tell = requests, status, board, tell
         self._members_changed = members_changed
         self._published = BoardState()
@@ -40,6 +45,12 @@ class NodePorts(Ports):
     def submit(self, write: Any) -> None:
         self._status.tally.begin_sync(clock.now())
         self._writer.submit(write)
+
+    def take_snapshot(self, mark: SnapshotMark, image: Image) -> None:
+        self._snapshotter.take(mark, image)
+
+    def read_chunk(self, peer: str, wanted: Install) -> None:
+        self._snapshotter.read(peer, wanted)
 
     def adopt_cluster(self, cluster_id: str) -> None:
         self._directory.adopt_cluster(cluster_id)

@@ -126,6 +126,7 @@ class Status:
         self._complete(rows, links)
         waiting = outlook.unreached(links) if not rows else []
         found = self._outlook(rows, waiting)
+        view = self._shown.view
         return {
             "state": state, "members": rows,
             "unreached": [{"address": address, "problem": problem} for address, problem in waiting],
@@ -133,6 +134,7 @@ class Status:
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
             "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
+            "snapshotIndex": view.snapshot_index, "logEntries": view.log_count, "logBytes": view.log_bytes,
         }
 
     def wait_for_turn(self, timeout_s: float) -> None:

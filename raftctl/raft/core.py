@@ -10,6 +10,7 @@ from raftctl.raft import configuration as configurations
 from raftctl.raft import (
     election,
     following,
+    installing,
     leadership,
     lease,
     membership,
@@ -17,6 +18,7 @@ from raftctl.raft import (
     release,
     removal,
     replication,
+    snapshots,
     transfer,
 )
 from raftctl.raft.inputs import (
@@ -36,6 +38,7 @@ from raftctl.raft.inputs import (
     Received,
     Resigned,
     Restored,
+    SnapshotTaken,
     Stopping,
     Timing,
     Transfer,
@@ -46,12 +49,15 @@ from raftctl.raft.messages import (
     Append,
     AppendReply,
     Entry,
+    Install,
+    InstallReply,
     Instance,
     Position,
     PreVote,
     PreVoteReply,
     Release,
     Removed,
+    SnapshotMark,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -83,24 +89,31 @@ class Core:
         state = self._state
         if state.role == LEADER:
             replication.flush(state, now)
+        snapshots.compact(state)
         write = state.take_write()
-        committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
+        committed: Tuple[Entry, ...] = ()
+        if not state.is_installing:
+            committed = state.log.between(state.handed_out, min(state.commit_index, state.durable_index))
         state.handed_out += len(committed)
+        installed, state.installed = state.installed, None
         if state.role == LEADER:
             state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
                       tuple(state.accepted), tuple(state.refused), tuple(state.transferred),
-                      tuple(state.decisions), self._deadline(now), self.view())
+                      tuple(state.decisions), self._deadline(now), self.view(), installed,
+                      tuple(state.chunks))
         for taken in (state.messages, state.confirmed_reads, state.accepted, state.refused, state.transferred,
-                      state.decisions):
+                      state.decisions, state.chunks):
             taken.clear()
         return ready
 
     def view(self) -> View:
         state = self._state
         lease_end = state.lease_end if state.shows_leader else NEVER
-        return View(state.role, state.term, state.leader, lease_end, state.commit_index, state.log.last_index,
-                    state.configuration, state.hard.removed)
+        log = state.log
+        return View(state.role, state.term, state.leader, lease_end, state.commit_index, log.last_index,
+                    state.configuration, state.hard.removed, state.snapshot_index,
+                    log.last_index - log.base.index, log.size)
 
     @property
     def role(self) -> str:
@@ -118,13 +131,30 @@ class Core:
 
     @property
     def founding_entry(self) -> Optional[Entry]:
-        """Entry 1 of the log: the configuration that the cluster was founded with."""
-        return self._state.log.entry(1) if self._state.log.last_index else None
+        """Entry 1: the configuration that the cluster was founded with; None where a snapshot replaced it."""
+        log = self._state.log
+        return log.entry(1) if log.last_index and not log.base.index else None
+
+    @property
+    def is_empty(self) -> bool:
+        """Has this node neither an entry nor a snapshot?"""
+        return not self._state.log.last_index
+
+    @property
+    def may_snapshot(self) -> bool:
+        """May another snapshot be taken now? None that is being sent may be displaced."""
+        return snapshots.may_take(self._state)
+
+    def snapshot_mark(self, size: int) -> SnapshotMark:
+        """Return the mark for a snapshot, of `size` bytes, of all that was handed out to be applied."""
+        state = self._state
+        position = state.log.position(state.handed_out)
+        return SnapshotMark(position, *state.configuration_at(state.handed_out), size)
 
     @property
     def durable(self) -> Tuple[int, Position]:
         """The term and the last entry as a restart would find them: what a handshake may show (P7)."""
-        return self._state.durable_term, self._state.log.position(self._state.durable_index)
+        return self._state.durable_term, self._state.durable_position
 
     @property
     def acknowledged(self) -> Tuple[Tuple[Instance, int], ...]:
@@ -164,6 +194,9 @@ class Core:
         if isinstance(message, Append):
             following.receive_append(self._state, now, given.peer, given.generation, message)
             return
+        if isinstance(message, Install):
+            installing.receive_install(self._state, now, given.peer, given.generation, message)
+            return
         if isinstance(message, Release):
             release.receive_release(self._state, now, message)
             return
@@ -193,6 +226,7 @@ class Core:
     def _persisted(self, now: Instant, given: Persisted) -> None:
         state = self._state
         state.persisted(given.number)
+        installing.persisted(state, given.number)
         if state.role == LEADER:
             replication.advance_commit(state)
             lease.renew(state, now)
@@ -200,6 +234,9 @@ class Core:
             following.acknowledge(state)
         else:
             election.count_votes(state, now)
+
+    def _snapshot_taken(self, now: Instant, given: SnapshotTaken) -> None:
+        snapshots.taken(self._state, given.mark)
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
         known = self._state.incarnations.get(given.peer, 0)
@@ -235,12 +272,12 @@ class Core:
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
     ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
-    LinkUp: Core._link_up, LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign,
-    Stopping: Core._stopping, Resigned: Core._resigned,
+    SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up, LinkDown: Core._link_down,
+    Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
 }
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
-    AppendReply: replication.receive_append_reply, TimeoutNow: transfer.receive_timeout_now,
-    Removed: removal.receive_removed,
+    AppendReply: replication.receive_append_reply, InstallReply: replication.receive_install_reply,
+    TimeoutNow: transfer.receive_timeout_now, Removed: removal.receive_removed,
 }

@@ -20,6 +20,8 @@ from raftctl.raft.messages import (
     AppendReply,
     Entry,
     HardState,
+    Install,
+    InstallReply,
     Instance,
     Message,
     Position,
@@ -27,6 +29,7 @@ from raftctl.raft.messages import (
     PreVoteReply,
     Release,
     Removed,
+    SnapshotMark,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -40,8 +43,13 @@ _VOTE = struct.Struct("!QQQ")
 _PROVEN = struct.Struct("!QQ")
 _POSITION = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
+ENTRY_HEAD_SIZE = _ENTRY.size
+
+_INSTALL = struct.Struct("!QQQQQ")
+_MARK = struct.Struct("!QQQQI")
 
 PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE, TIMEOUT_NOW = range(1, 9)
+INSTALL, INSTALL_REPLY = 9, 10
 REMOVED = 12
 
 
@@ -100,6 +108,7 @@ _FIXED = {
     PRE_VOTE_REPLY: (PreVoteReply, struct.Struct("!Q?Q")),
     VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
     APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQ")),
+    INSTALL_REPLY: (InstallReply, struct.Struct("!QQQQQQ")),
 }
 _KIND = {message: kind for kind, (message, _) in _FIXED.items()}
 
@@ -108,6 +117,8 @@ def encode_message(message: Message) -> bytes:
     """Return the body of a RAFT frame: one kind byte, then the fields."""
     if isinstance(message, Append):
         return _encode_append(message)
+    if isinstance(message, Install):
+        return _encode_install(message)
     if isinstance(message, Vote):
         token = _encode_release(message.token) if message.token else b""
         return bytes([VOTE]) + _VOTE.pack(message.term, *message.last) + token
@@ -133,6 +144,34 @@ def _encode_append(message: Append) -> bytes:
     return b"".join(parts)
 
 
+def _encode_install(message: Install) -> bytes:
+    require(message.data, "a chunk without bytes", message.mark.position, message.offset)
+    head = _INSTALL.pack(message.term, message.incarnation, message.election_min, message.round,
+                         message.offset)
+    return bytes([INSTALL]) + head + encode_mark(message.mark) + message.data
+
+
+def encode_mark(mark: SnapshotMark) -> bytes:
+    """Return position, configuration's index, size in bytes, then the configuration behind its length."""
+    require(0 < mark.configuration_index <= mark.position.index, "a snapshot without its configuration", mark)
+    head = _MARK.pack(*mark.position, mark.configuration_index, mark.size, len(mark.configuration))
+    return head + mark.configuration
+
+
+def decode_mark(data: bytes, offset: int = 0) -> Tuple[SnapshotMark, int]:
+    """Return the mark at `offset` and where it ends; raise `Malformed` where it is none."""
+    if offset + _MARK.size > len(data):
+        raise Malformed(f"snapshot mark cut short at byte {offset}")
+    term, index, configuration_index, size, length = _MARK.unpack_from(data, offset)
+    start = offset + _MARK.size
+    if not term or not 0 < configuration_index <= index or not size or start + length > len(data):
+        raise Malformed(f"snapshot mark {term}:{index} of {size} bytes with configuration "
+                        f"{configuration_index} of {length} bytes")
+    configurations.decode(data[start:start + length])
+    mark = SnapshotMark(Position(term, index), configuration_index, data[start:start + length], size)
+    return mark, start + length
+
+
 def decode_message(data: bytes) -> Message:
     """Return the message in `data`; raise `Malformed` where it is none."""
     kind = data[0] if data else 0
@@ -148,6 +187,8 @@ def decode_message(data: bytes) -> Message:
         return PreVote(fields[0], Position(*fields[1:]))
     if message is AppendReply:
         return AppendReply(*fields[:5], Position(*fields[5:]))
+    if message is InstallReply:
+        return InstallReply(*fields[:3], Position(*fields[3:5]), fields[5])
     return message(*fields)
 
 
@@ -169,6 +210,16 @@ def _decode_append(data: bytes) -> Append:
         raise Malformed(f"Append with {len(data) - offset} bytes too many")
     return Append(term, incarnation, election_min, round_, Position(prev_term, prev_index), commit,
                   tuple(entries))
+
+
+def _decode_install(data: bytes) -> Install:
+    if len(data) < 1 + _INSTALL.size:
+        raise Malformed(f"Install of {len(data)} bytes")
+    term, incarnation, election_min, round_, offset = _INSTALL.unpack_from(data, 1)
+    mark, start = decode_mark(data, 1 + _INSTALL.size)
+    if not start < len(data) <= start + mark.size - offset:
+        raise Malformed(f"Install with {len(data) - start} bytes from {offset} on of {mark.size}")
+    return Install(term, incarnation, election_min, round_, mark, offset, data[start:])
 
 
 def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:
@@ -221,5 +272,5 @@ def _decode_removed(data: bytes) -> Removed:
 
 _VARIABLE: Dict[int, Callable[[bytes], Message]] = {
     VOTE: _decode_vote, APPEND: _decode_append, RELEASE: lambda data: _take_release(data, 1),
-    TIMEOUT_NOW: _decode_timeout_now, REMOVED: _decode_removed,
+    TIMEOUT_NOW: _decode_timeout_now, REMOVED: _decode_removed, INSTALL: _decode_install,
 }

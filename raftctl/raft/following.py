@@ -2,29 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Union
+
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import release
 from raftctl.raft.inputs import FOLLOWER, LEADER
-from raftctl.raft.messages import ORIGIN, Append, AppendReply, Instance, Position
+from raftctl.raft.messages import ORIGIN, Append, AppendReply, Install, Instance, Position
 from raftctl.raft.state import Acknowledgement, State, Vow
 
 
-def receive_append(state: State, now: Instant, peer: Instance, generation: int, message: Append) -> None:
-    """Follow the sender, vow to it, and take what its log has more than ours."""
+def heed(state: State, now: Instant, peer: Instance, generation: int,
+         message: Union[Append, Install]) -> bool:
+    """Follow the sender and vow to it, if its leadership is neither of an older term nor known to be over."""
     if message.term < state.term:
         # Answered with our term, else a leader that is behind would never learn it (pitfall 1.5).
         state.send(peer, AppendReply(state.term, generation, message.round, False, 0, ORIGIN))
-        return
+        return False
     ended = release.why_ended(state, peer, message.incarnation, message.term)
     if ended:
         if state.repeats.is_due(now, ("ended", peer), ended):
             state.decide(ended, "ignores its append")
-        return
+        return False
     if message.term == state.term and state.role == LEADER:
         state.decide(f"{state.name(peer)} also claims term {message.term}", "ignores its append")
-        return
+        return False
     _follow(state, now, peer, message)
+    return True
+
+
+def receive_append(state: State, now: Instant, peer: Instance, generation: int, message: Append) -> None:
+    """Follow the sender, vow to it, and take what its log has more than ours."""
+    if not heed(state, now, peer, generation, message):
+        return
+    if state.is_installing:
+        # Nothing of it is proven while the log is being replaced; the vow is as good as ever.
+        state.send(peer, AppendReply(state.term, generation, message.round, True, 0, ORIGIN))
+        return
     proved = _take_entries(state, message)
     if proved is None:
         hint = _hint(state, message.previous)
@@ -41,7 +55,7 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
         acknowledge(state)
 
 
-def _follow(state: State, now: Instant, peer: Instance, message: Append) -> None:
+def _follow(state: State, now: Instant, peer: Instance, message: Union[Append, Install]) -> None:
     if message.term > state.term or state.leader != peer or state.role != FOLLOWER:
         state.decide(f"append of {state.name(peer)} in term {message.term}", f"follows {state.name(peer)}")
         state.repeats.forget()
@@ -60,7 +74,7 @@ def _take_entries(state: State, message: Append):
         return None
     fresh = 0
     for entry in message.entries:
-        if entry.index > state.log.last_index or state.log.term_at(entry.index) != entry.term:
+        if not state.log.holds(entry.position):
             break
         fresh += 1
     new = message.entries[fresh:]

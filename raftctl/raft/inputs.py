@@ -9,7 +9,17 @@ from typing import NamedTuple, Optional, Tuple, Union
 
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Configuration
-from raftctl.raft.messages import ORIGIN, Entry, HardState, Instance, Message, Position, Write
+from raftctl.raft.messages import (
+    ORIGIN,
+    Entry,
+    HardState,
+    Install,
+    Instance,
+    Message,
+    Position,
+    SnapshotMark,
+    Write,
+)
 
 FOLLOWER = "follower"
 PRE_CANDIDATE = "pre-candidate"
@@ -26,10 +36,16 @@ class Timing(NamedTuple):
 
 
 class Restored(NamedTuple):
-    """What the disk remembers at start: hard state and whole log from index 1 (empty: no configuration)."""
+    """What the disk remembers: hard state, snapshots (up to two, the older first), the log behind `base`.
+
+    The newest snapshot is at or after the base. Where it is not in the log, which then ends before it or
+    conflicts, an installation was cut short between its two steps: it is completed.
+    """
 
     hard_state: HardState
     entries: Tuple[Entry, ...]
+    base: Position = ORIGIN
+    snapshots: Tuple[SnapshotMark, ...] = ()
 
 
 class Received(NamedTuple):
@@ -79,6 +95,12 @@ class Persisted(NamedTuple):
     number: int
 
 
+class SnapshotTaken(NamedTuple):
+    """The snapshot `mark` of what this node itself applied is durable."""
+
+    mark: SnapshotMark
+
+
 class LinkUp(NamedTuple):
     """Our own connection to `peer` is up; acks that echo an older `generation` count no more (P2).
 
@@ -114,8 +136,8 @@ class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, LinkUp, LinkDown,
-              Founded, Campaign, Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, SnapshotTaken, LinkUp,
+              LinkDown, Founded, Campaign, Stopping, Resigned]
 
 
 class Decision(NamedTuple):
@@ -154,7 +176,8 @@ class Transferred(NamedTuple):
 class View(NamedTuple):
     """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it.
 
-    `removed`: as in `HardState`.
+    `removed`: as in `HardState`. `snapshot_index`: of the newest snapshot, 0 without one. `log_count`,
+    `log_bytes`: the log in memory.
     """
 
     role: str
@@ -165,6 +188,9 @@ class View(NamedTuple):
     last_index: int
     configuration: Configuration
     removed: Position = ORIGIN
+    snapshot_index: int = 0
+    log_count: int = 0
+    log_bytes: int = 0
 
 
 class Ready(NamedTuple):
@@ -172,8 +198,10 @@ class Ready(NamedTuple):
 
     `messages` may go at once: what depends on the disk is held back until its `Persisted`. `write` is given
     only when the one before it is durable, so that one batch is at the disk and the next collects.
-    `committed`: to apply, in order. `reads`: answer when applied up to that index. `deadline`: the moment for
-    the next `Alarm`; None: no need.
+    `installed`: the store becomes this snapshot, whose chunks the writes before had, ahead of `committed`: to
+    apply, in order. `chunks`: read these bytes of these snapshots, at most `snapshots.CHUNK_BYTES`, and send
+    the messages with them. `reads`: answer when applied up to that index. `deadline`: the moment for the next
+    `Alarm`; None: no need.
     """
 
     messages: Tuple[Tuple[Instance, Message], ...]
@@ -186,3 +214,5 @@ class Ready(NamedTuple):
     decisions: Tuple[Decision, ...]
     deadline: Optional[Instant]
     view: View
+    installed: Optional[SnapshotMark] = None
+    chunks: Tuple[Tuple[Instance, Install], ...] = ()

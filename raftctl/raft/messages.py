@@ -183,6 +183,35 @@ class AppendReply(NamedTuple):
     hint: Position
 
 
+class Install(NamedTuple):
+    """InstallSnapshot (Raft §7): bytes of the snapshot `mark` from `offset` on, one message at a time.
+
+    A leader's word as `Append` is, so its acknowledgement vows (P2).
+    """
+
+    term: int
+    incarnation: int
+    election_min: int
+    round: int
+    mark: SnapshotMark
+    offset: int
+    data: bytes
+
+
+class InstallReply(NamedTuple):
+    """So many bytes of the snapshot of `position` are durable here: go on at `offset`.
+
+    Once the whole snapshot is durable, and the log that it may have replaced, an accepted `AppendReply` up to
+    its index is the answer, as it is to a snapshot of what is committed here already.
+    """
+
+    term: int
+    generation: int
+    round: int
+    position: Position
+    offset: int
+
+
 class TimeoutNow(NamedTuple):
     """The leader of `token` has released its term: campaign at once in the next (dissertation §3.10).
 
@@ -203,4 +232,5 @@ class Removed(NamedTuple):
     configuration: bytes
 
 
-Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Release, TimeoutNow, Removed]
+Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Install, InstallReply, Release,
+                TimeoutNow, Removed]

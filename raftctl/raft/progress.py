@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from raftctl.base.instants import Instant
+
+if TYPE_CHECKING:
+    from raftctl.raft.snapshots import Transfer
 
 
 class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
     Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
-    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing.
+    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing. `transfer`:
+    the snapshot that it gets instead of entries (`snapshots.py`).
     """
 
     IN_FLIGHT_LIMIT = 1 << 20
 
     __slots__ = ("match_index", "next_index", "probing", "probe_sent", "acked_round", "last_ack",
-                 "_in_flight", "in_flight_bytes")
+                 "_in_flight", "in_flight_bytes", "transfer")
 
     def __init__(self, next_index: int) -> None:
         self.match_index = 0
         self.next_index = next_index
         self.acked_round = 0
         self.last_ack: Optional[Instant] = None
+        self.transfer: Optional[Transfer] = None
         self.restart()
 
     def restart(self) -> None:
@@ -32,6 +37,8 @@ class Progress:
         self.probe_sent = False
         self._in_flight: list = []       # (last index of the append, its bytes), oldest first
         self.in_flight_bytes = 0
+        if self.transfer:
+            self.transfer.asked = None
 
     @property
     def may_send(self) -> bool:

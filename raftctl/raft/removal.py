@@ -20,8 +20,8 @@ def tell(state: State, peer: Instance) -> None:
     """Tell `peer`, which asks for votes, that it is removed, if that is known to be committed here."""
     if not state.configuration.members or state.configuration.find(peer):
         return
-    if state.configuration_index > state.commit_index:
-        return          # may yet be taken back
+    if state.configuration_index > state.commit_index or state.is_installing:
+        return          # may yet be taken back, or is not durable
     position = state.log.position(state.commit_index)
     state.send_now(peer, Removed(position, configurations.encode(state.configuration)))
 
@@ -39,6 +39,8 @@ def receive_removed(state: State, now: Instant, peer: Instance, message: Removed
 
 def _is_news(state: State, message: Removed, found: Configuration) -> bool:
     own = state.configuration
+    # Up to the base ours is the newest committed one: a place before it can't know of another.
+    known = max(state.configuration_index, state.log.base.index)
     return (own.find(state.own) is not None and own.cluster_id == found.cluster_id
             and found.find(state.own) is None
-            and message.position > state.log.position(state.configuration_index))
+            and message.position > state.log.position(known))

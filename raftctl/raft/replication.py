@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Optional, Tuple, Union
+
 from raftctl.base.instants import Instant
-from raftctl.raft import lease
+from raftctl.raft import lease, snapshots
 from raftctl.raft.configuration import quorum_index
 from raftctl.raft.inputs import LEADER
-from raftctl.raft.messages import Append, AppendReply, Instance
+from raftctl.raft.messages import ORIGIN, Append, AppendReply, Entry, InstallReply, Instance, Position
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import State
 
@@ -23,6 +25,7 @@ def add_progress(state: State) -> None:
 def begin_round(state: State, now: Instant) -> None:
     """Send every linked peer a heartbeat or what it lacks. Reads that came before are bound to it."""
     number = state.rounds.begin(now)
+    snapshots.give_up_slow(state, now)
     if state.commit_index >= state.term_start:
         state.reads.join_round(number, state.commit_index)
     for peer, progress in state.progress.items():
@@ -36,18 +39,30 @@ def flush(state: State, now: Instant) -> None:
         begin_round(state, now)
         lease.renew(state, now)       # a cluster of one has its quorum at once
     for peer, progress in state.progress.items():
-        while peer in state.links and progress.may_send and progress.next_index <= state.log.last_index:
+        if peer not in state.links:
+            continue
+        if snapshots.must_install(state, progress):
+            snapshots.send(state, now, peer, progress)
+            continue
+        while progress.may_send and progress.next_index <= state.log.last_index:
             _send_append(state, peer, progress, with_entries=True)
 
 
 def _send_append(state: State, peer: Instance, progress: Progress, *, with_entries: bool) -> None:
+    if snapshots.must_install(state, progress):
+        # Heartbeats go on; of the peer's log they presume nothing.
+        state.send_now(peer, _append(state, ORIGIN, ()))
+        return
     previous = min(progress.next_index - 1, state.log.last_index)
     entries = state.log.chunk(previous, CHUNK_BYTES) if with_entries else ()
-    append = Append(state.term, state.incarnation, state.timing.election_min, state.rounds.current,
-                    state.log.position(previous), state.commit_index, entries)
-    state.send_now(peer, append)
+    state.send_now(peer, _append(state, state.log.position(previous), entries))
     if with_entries and (entries or progress.probing):
         progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
+
+
+def _append(state: State, previous: Position, entries: Tuple[Entry, ...]) -> Append:
+    return Append(state.term, state.incarnation, state.timing.election_min, state.rounds.current, previous,
+                  state.commit_index, entries)
 
 
 def link_up(state: State, peer: Instance, generation: int) -> None:
@@ -60,25 +75,46 @@ def link_up(state: State, peer: Instance, generation: int) -> None:
 
 
 def receive_append_reply(state: State, now: Instant, peer: Instance, message: AppendReply) -> None:
-    """Count an answer of the present term and connection (P2, pitfall 1.2)."""
-    if message.term > state.term:
-        state.decide(f"{state.name(peer)} is in term {message.term}", "follower")
-        state.become_follower(now, message.term, None)
+    """Take an answer to entries or to a heartbeat."""
+    progress = _count(state, now, peer, message)
+    if progress is None:
         return
-    progress = state.progress.get(peer)
-    if state.role != LEADER or progress is None or message.term < state.term:
-        return
-    if message.generation != state.links.get(peer):
-        state.decide(f"ack of {state.name(peer)} from connection {message.generation}", "counts nothing")
-        return
-    progress.last_ack = now
-    progress.acked_round = max(progress.acked_round, min(message.round, state.rounds.current))
     if message.accepted:
         if progress.accepted(min(message.match, state.log.last_index)):
             advance_commit(state)
+        if not snapshots.must_install(state, progress):
+            progress.transfer = None
     else:
         _back_up(state, now, peer, progress, message)
     lease.renew(state, now)
+
+
+def receive_install_reply(state: State, now: Instant, peer: Instance, message: InstallReply) -> None:
+    """Take an answer to a chunk of a snapshot."""
+    progress = _count(state, now, peer, message)
+    if progress is None:
+        return
+    if progress.transfer:
+        snapshots.received(progress.transfer, message.position, message.offset)
+    lease.renew(state, now)
+
+
+def _count(state: State, now: Instant, peer: Instance,
+           message: Union[AppendReply, InstallReply]) -> Optional[Progress]:
+    """Count an answer of the present term and connection (P2, pitfall 1.2); None where it is of another."""
+    if message.term > state.term:
+        state.decide(f"{state.name(peer)} is in term {message.term}", "follower")
+        state.become_follower(now, message.term, None)
+        return None
+    progress = state.progress.get(peer)
+    if state.role != LEADER or progress is None or message.term < state.term:
+        return None
+    if message.generation != state.links.get(peer):
+        state.decide(f"ack of {state.name(peer)} from connection {message.generation}", "counts nothing")
+        return None
+    progress.last_ack = now
+    progress.acked_round = max(progress.acked_round, min(message.round, state.rounds.current))
+    return progress
 
 
 def _back_up(state: State, now: Instant, peer: Instance, progress: Progress, message: AppendReply) -> None:

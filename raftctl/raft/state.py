@@ -24,7 +24,19 @@ from raftctl.raft.inputs import (
     Transferred,
 )
 from raftctl.raft.log import Log
-from raftctl.raft.messages import CONFIGURATION, ORIGIN, Entry, Instance, Message, Release, Write
+from raftctl.raft.messages import (
+    CONFIGURATION,
+    ORIGIN,
+    Entry,
+    Install,
+    Instance,
+    Message,
+    Position,
+    Release,
+    SnapshotMark,
+    Write,
+)
+from raftctl.raft.partial import Partial
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
@@ -79,8 +91,7 @@ class State:
     def __init__(self, own: Instance, incarnation: int, timing: Timing, restored: Restored, now: Instant,
                  random: Callable[[], float]) -> None:
         self.own, self.incarnation, self.timing, self.random = own, incarnation, timing, random
-        self.log = Log(restored.entries)
-        self.hard = restored.hard_state
+        self._restore(restored)
         self.configuration, self.configuration_index = self._find_configuration()
         self.role = FOLLOWER
         self.leader: Optional[Instance] = None
@@ -89,11 +100,10 @@ class State:
         self.incarnations: Dict[Instance, int] = {}      # the newest that shook hands with us
         self.released: Dict[Tuple[Instance, int], int] = {}   # (peer, incarnation) → last term, given up (P4)
 
-        self.commit_index = 0
-        self.handed_out = 0                              # committed entries given to the store
+        self.commit_index = self.snapshot_index
+        self.handed_out = self.snapshot_index            # committed entries given to the store
         self.durable_index = self.log.last_index
         self.submitted_index = self.log.last_index       # entries that a write took along
-        self.hard_dirty = False
         self.durable_term = self.hard.term
         self.hard_number = 0                             # the write that carries the present hard state
         self.write_number = self.persisted_number = 0
@@ -126,6 +136,24 @@ class State:
         self.refused: List[Refusal] = []
         self.transferred: List[Transferred] = []
         self.confirmed_reads: List[Tuple[int, int]] = []
+        self.chunks: List[Tuple[Instance, Install]] = []
+
+    def _restore(self, restored: Restored) -> None:
+        self.log = Log(restored.entries, restored.base)
+        self.hard, self.hard_dirty = restored.hard_state, False
+        self.snapshots = restored.snapshots               # the two newest that are durable, the older first
+        self.partial: Optional[Partial] = None            # what a leader is installing here
+        self.installed: Optional[SnapshotMark] = None     # the store must become this one
+        self.new_base: Optional[Position] = None          # for the next write: the log begins behind it
+        self.durable_before = restored.base               # see `replace_log`
+        self.drop_upto = self.dropped_upto = 0            # what the disk may drop, what it was told so far
+        if len(self.snapshots) == 2:
+            self.drop_upto = self.snapshots[0].position.index
+        require(self.snapshot_index >= self.log.base.index, "a log that begins behind the newest snapshot",
+                self.snapshot_index, self.log.base)
+        if self.snapshots and not self.log.holds(self.snapshots[-1].position):
+            # Its last step was missing: what it says is committed, so the log can only lack or contradict it.
+            self._reset_log(self.snapshots[-1].position)
 
     # --- names and configuration
 
@@ -139,8 +167,11 @@ class State:
 
     @property
     def can_campaign(self) -> bool:
-        """Is this node one of those that may lead, once no vow forbids it (pitfalls 3.10, 9.7)?"""
-        return self.is_voter and not self.stopping and not self.is_removed
+        """Is this node one of those that may lead, once no vow forbids it (pitfalls 3.10, 9.7)?
+
+        Not while a whole snapshot is on its way to the disk: until then there is nothing behind its log.
+        """
+        return self.is_voter and not self.stopping and not self.is_removed and not self.is_installing
 
     @property
     def is_removed(self) -> bool:
@@ -171,11 +202,39 @@ class State:
 
     def _find_configuration(self) -> Tuple[Configuration, int]:
         # The newest in the log rules, committed or not (dissertation §4.1); after truncation the one before.
-        for index in range(self.log.last_index, 0, -1):
-            entry = self.log.entry(index)
-            if entry.kind == CONFIGURATION:
-                return configurations.decode(entry.body), index
-        return NOBODY, 0
+        index, body = self.configuration_at(self.log.last_index)
+        return (configurations.decode(body), index) if index else (NOBODY, 0)
+
+    def _configure(self) -> None:
+        self.configuration, self.configuration_index = self._find_configuration()
+        if self.is_removed and self.configuration.find(self.own):
+            self.set_hard(removed=ORIGIN)
+
+    def configuration_at(self, index: int) -> Tuple[int, bytes]:
+        """Return (index, body) of the newest configuration up to `index`, which is not below the base."""
+        found = self.log.configuration_index(index)
+        if found:
+            return found, self.log.entry(found).body
+        if self.is_installing:
+            return self.partial.mark.configuration_index, self.partial.mark.configuration  # type: ignore
+        if not self.snapshots:
+            return 0, b""
+        return self.snapshots[-1].configuration_index, self.snapshots[-1].configuration
+
+    # --- snapshots (Raft §7); the rules are in `snapshots.py` and `installing.py`
+
+    @property
+    def snapshot_index(self) -> int:
+        return self.snapshots[-1].position.index if self.snapshots else 0
+
+    @property
+    def is_installing(self) -> bool:
+        """Has a whole snapshot arrived that is not durable yet?"""
+        return self.partial is not None and self.partial.is_whole
+
+    def _reset_log(self, base: Position) -> None:
+        self.log = Log((), base)
+        self.new_base = base
 
     # --- the log
 
@@ -183,9 +242,7 @@ class State:
         """Add one entry behind the log; a configuration takes effect at once."""
         self.log.append(entry)
         if entry.kind == CONFIGURATION:
-            self.configuration, self.configuration_index = configurations.decode(entry.body), entry.index
-            if self.is_removed and self.configuration.find(self.own):
-                self.set_hard(removed=ORIGIN)
+            self._configure()
 
     def truncate_from(self, index: int) -> None:
         """Forget a suffix conflicting with the leader's log; nothing committed (Raft §5.3, pitfall 2.2)."""
@@ -198,6 +255,29 @@ class State:
             self.at_disk = self.at_disk._replace(last_index=index - 1)
         if self.configuration_index >= index:
             self.configuration, self.configuration_index = self._find_configuration()
+
+    def replace_log(self, base: Position) -> None:
+        """Give up the log for one that begins behind `base`, whose snapshot is on its way to the disk.
+
+        Until that is durable, what is committed and on disk here goes on counting, and nothing more.
+        """
+        require(base.index > self.commit_index, "a new log for what is committed", base, self.commit_index)
+        self.durable_index = min(self.durable_index, self.commit_index)
+        self.durable_before = self.log.position(self.durable_index)
+        self._reset_log(base)
+        self.submitted_index = base.index
+        if self.at_disk:
+            last = min(self.at_disk.last_index, self.commit_index)
+            self.at_disk = self.at_disk._replace(last_index=last)
+        self.owed = None
+        self._configure()
+
+    @property
+    def durable_position(self) -> Position:
+        """The last entry as a restart would find it."""
+        if self.durable_index < self.log.base.index:
+            return self.durable_before
+        return self.log.position(self.durable_index)
 
     # --- hard state and the disk
 
@@ -216,16 +296,22 @@ class State:
     def take_write(self) -> Optional[Write]:
         """Return the next batch for the disk: None while one is there, or where there is nothing to write."""
         last = self.log.last_index
-        if self.at_disk is not None or not (self.hard_dirty or self.submitted_index < last):
+        has_chunk = self.partial is not None and self.partial.has_chunk
+        if self.at_disk is not None or not (self.hard_dirty or self.submitted_index < last or has_chunk
+                                            or self.new_base):
             return None
         self.write_number += 1
+        chunk = self.partial.take_chunk(self.write_number) if self.partial else None
+        base, self.new_base = self.new_base, None
+        drop_upto = self.drop_upto if self.drop_upto > self.dropped_upto else 0
+        self.dropped_upto = self.drop_upto
         entries = self.log.between(self.submitted_index, last)
         hard = self.hard if self.hard_dirty else None
         if hard is not None:
             self.hard_number = self.write_number
         self.hard_dirty, self.submitted_index = False, last
         self.at_disk = _AtDisk(self.write_number, last, self.hard.term)
-        return Write(self.write_number, hard, entries)
+        return Write(self.write_number, hard, entries, None, chunk, base, drop_upto)
 
     def persisted(self, number: int) -> None:
         """Note that write `number` is durable, and let go what waited for it."""
@@ -282,6 +368,8 @@ class State:
         """Follow in `term` (Raft §5.1): a leadership ends, a newer term has no vote yet."""
         if term > self.term:
             self.set_hard(term=term, vote=None)
+            # What was proven equal to a leader's log of before need not be so to the same node's of now.
+            self.owed = None
         if self.role != FOLLOWER:
             self._leave_role(now)
         if leader != self.leader or leader is None:

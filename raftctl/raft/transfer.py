@@ -152,6 +152,8 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
         return "is stopping"
     if not state.is_voter:
         return "is no voter"
+    if state.is_installing:
+        return "is installing a snapshot"
     if not state.log.holds(message.last):
         return f"holds no {message.last}"
     if not now.reached(vow.end) and not release.ends(vow, token):

@@ -51,7 +51,7 @@ def check_key(key: bytes) -> None:
         raise UsageError("the key is empty")
     if len(key) > KEY_LIMIT:
         raise TooLarge(f"the key has {len(key)} bytes, at most {KEY_LIMIT} are allowed")
-    if not _is_text(key):
+    if not is_text(key):
         raise UsageError(f"the key {key[:40]!r} is no UTF-8 text")
 
 
@@ -73,7 +73,7 @@ def encode_delete(key: bytes, if_revision: Optional[int] = None) -> bytes:
 
 
 def _encode_key(operation: int, key: bytes, if_revision: Optional[int]) -> bytes:
-    require(0 < len(key) <= KEY_LIMIT and _is_text(key), "a key outside its limits", key[:40])
+    require(0 < len(key) <= KEY_LIMIT and is_text(key), "a key outside its limits", key[:40])
     if if_revision is None:
         return _HEAD.pack(operation, 0) + _KEY_SIZE.pack(len(key)) + key
     require(0 <= if_revision < _REVISION_END, "a revision out of range", if_revision)
@@ -96,7 +96,7 @@ def _decode(body: bytes) -> Command:
     (size,) = _KEY_SIZE.unpack_from(body, offset)
     start = offset + _KEY_SIZE.size
     key, value = body[start : start + size], body[start + size :]
-    if not 0 < size <= KEY_LIMIT or len(key) != size or not _is_text(key):
+    if not 0 < size <= KEY_LIMIT or len(key) != size or not is_text(key):
         raise Malformed(f"store command with a bad key of {size} bytes")
     if len(value) > VALUE_LIMIT or (operation == DELETE and value):
         raise Malformed(f"store command with {len(value)} bytes behind the key")
@@ -109,7 +109,8 @@ def _decode_revision(body: bytes, flags: int) -> Tuple[Optional[int], int]:
     return _REVISION.unpack_from(body, _HEAD.size)[0], _HEAD.size + _REVISION.size
 
 
-def _is_text(key: bytes) -> bool:
+def is_text(key: bytes) -> bool:
+    """Is `key` UTF-8?"""
     try:
         key.decode()
     except UnicodeDecodeError:

@@ -11,7 +11,7 @@ from typing import NamedTuple, Tuple
 
 class Mutant(NamedTuple):
     """`before` stands exactly once in `file` (under raftctl/). `killers` are tried in order, until one fails:
-    "scenario NAME" or "simulation PROFILE"."""
+    "scenario NAME", "simulation PROFILE" or "unit MODULE"."""
 
     name: str
     file: str
@@ -35,8 +35,68 @@ MUTANTS = (
     Mutant("leader_counts_its_unsynced_write", "raft/replication.py",
            "    held[state.own] = state.durable_index", "    held[state.own] = state.log.last_index",
            ("simulation disks",)),
-    Mutant("no_sync", "disk/journal.py", "            self._files.sync(self._descriptor)\n        self._end",
-           "            pass\n        self._end", ("simulation disks",)),
+    Mutant("no_sync", "disk/journal.py",
+           "        with guarded(self.path, \"syncing\"):\n            self._files.sync(self._descriptor)\n",
+           "", ("simulation disks",)),
+    # --- P3: segments and snapshots
+    Mutant("segment_begun_without_a_sync", "disk/journal.py",
+           "        self._write([header])\n",
+           "        write_all(self._files, self.path, self._descriptor, [header], 0)\n", ("unit disk_story",)),
+    Mutant("directory_not_synced_after_making_a_segment", "disk/journal.py",
+           "                files.sync(descriptor)\n                files.sync_directory(self._log_path)\n",
+           "                files.sync(descriptor)\n", ("unit disk_story",)),
+    Mutant("directory_not_synced_between_removals", "disk/journal.py",
+           "                self._files.unlink(path)\n", "                self._files.unlink(path)\n"
+           "                self._tops.pop(0)\n                continue\n", ("unit disk_story",)),
+    Mutant("chain_not_over_the_segment", "disk/records.py",
+           "    return Segment(instance, number, Position(term, index), previous), crc",
+           "    return Segment(instance, number, Position(term, index), previous), 0", ("unit records",)),
+    Mutant("segment_of_another_time_follows", "disk/recovery.py",
+           "        elif (segment.before, segment.previous) != (self.last, self.chain):",
+           "        elif segment.before.index != self.last.index:", ("unit segments",)),
+    Mutant("first_record_repeats_nothing", "disk/journal.py",
+           "batch._replace(hard_state=batch.hard_state or self._hard,",
+           "batch._replace(hard_state=batch.hard_state or HardState(),", ("unit segments",)),
+    Mutant("dropped_before_a_later_segment_has_a_record", "disk/journal.py",
+           " and self._tops[0] <= self._drop_upto and self._end > records.SECTOR:",
+           " and self._tops[0] <= self._drop_upto:", ("unit segments",)),
+    Mutant("dropped_by_the_first_index", "disk/journal.py",
+           "            self._tops[-1] = self._last.index\n",
+           "            self._tops[-1] = self._tops[-1] or batch.entries[0].index\n", ("unit segments",)),
+    Mutant("torn_rule_in_any_segment", "disk/recovery.py", "        if not is_last:\n            raise _damaged",
+           "        if False:\n            raise _damaged", ("unit segments",)),
+    Mutant("torn_rule_for_any_wrong_checksum", "disk/recovery.py",
+           "                if len(record) == head.size and not records.is_torn(record, head, offset):",
+           "                if False:", ("unit journal",)),
+    Mutant("base_record_ignored", "disk/recovery.py", "        if batch.base is not None:",
+           "        if False:", ("unit disk_story",)),
+    Mutant("base_record_keeps_the_entries", "disk/recovery.py",
+           "            self.base, self._lacks_some = batch.base, False\n            self.entries.clear()\n",
+           "            self.base, self._lacks_some = batch.base, False\n", ("unit segments",)),
+    Mutant("base_before_its_snapshot", "disk/journal.py",
+           "            self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
+           "            if write.base:\n                self._put(Batch(None, (), None, write.base))\n"
+           "            self._snapshots.write_chunk(write.chunk)\n", ("unit disk_story",)),
+    Mutant("snapshot_named_before_its_sync", "disk/snapshot_file.py",
+           "        self._put(_WORD.pack(self._crc))\n        self._sync()\n",
+           "        self._put(_WORD.pack(self._crc))\n", ("unit disk_story",)),
+    Mutant("snapshot_name_not_synced", "disk/snapshots.py",
+           "                files.rename(draft.path, path)\n                files.sync_directory(self.path)\n",
+           "                files.rename(draft.path, path)\n", ("unit disk_story",)),
+    Mutant("older_snapshot_removed_before_the_third_is_durable", "disk/snapshots.py",
+           "            with guarded(path, \"naming the snapshot\"):\n",
+           "            if len(self.marks) == KEPT:\n"
+           "                files.unlink(os.path.join(self.path, name_of(self.marks[-1])))\n"
+           "            with guarded(path, \"naming the snapshot\"):\n", ("unit snapshots",)),
+    Mutant("one_snapshot_kept", "disk/snapshots.py", "KEPT = 2", "KEPT = 1", ("unit snapshots",)),
+    Mutant("snapshot_checksum_not_checked", "disk/snapshot_file.py",
+           "        if read_range(files, descriptor, offset, _WORD.size) != _WORD.pack(crc):",
+           "        if False:", ("unit snapshots",)),
+    Mutant("cache_believed_at_the_start", "disk/journal.py",
+           "                files.forget_cached(descriptor)\n", "", ("unit disk_story",)),
+    Mutant("full_disk_met_when_a_segment_is_needed", "disk/journal.py",
+           "        if self._next is None and may_grow:", "        if False:",
+           ("unit segments",)),
     # --- P1
     Mutant("commit_by_count_of_earlier_terms", "raft/replication.py",
            "    if index <= state.commit_index or state.log.term_at(index) != state.term:",
@@ -47,7 +107,7 @@ MUTANTS = (
     Mutant("two_votes_in_a_term", "raft/election.py",
            "    if state.hard.vote not in (None, peer):", "    if False:", ("simulation leaders",)),
     Mutant("truncation_on_an_old_matching_append", "raft/following.py",
-           "        if entry.index > state.log.last_index or state.log.term_at(entry.index) != entry.term:",
+           "        if not state.log.holds(entry.position):",
            "        if True:", ("scenario", "simulation links")),
     Mutant("commit_beyond_the_last_matched_entry", "raft/following.py",
            "    state.commit_index = max(state.commit_index, min(message.commit, proved))",

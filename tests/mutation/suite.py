@@ -18,6 +18,11 @@ TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))
 PARTS = ("raftctl", "tests/simulation", "tests/scenario", "tests/scenarios", "tests/unit")
 LIMIT_S = 300
 SEEDS = 150
+PYTEST_FOUND = 1      # its exit status for tests that failed; all others say that they did not run
+
+
+class Unusable(Exception):
+    """A killer can't say whether the mutant is noticed."""
 
 
 class Moved(Exception):
@@ -40,16 +45,21 @@ def copy_with(mutant: Mutant, folder: str) -> None:
 
 
 def is_noticed(killer: str, folder: str) -> bool:
-    """Does this scenario or profile fail in the copy?"""
+    """Does this scenario, profile or module of unit tests fail in the copy?"""
     kind, _, name = killer.partition(" ")
     if kind == "scenario":
         command = [sys.executable, "tests/scenario", *([name] if name else [])]
+    elif kind == "unit":
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+                   f"tests/unit/test_{name}.py"]
     else:
         command = [sys.executable, "tests/simulation", "--profile", name, "--runs", str(SEEDS), "--jobs", "1",
                    "--first-broken"]
     done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                           stderr=subprocess.STDOUT, timeout=LIMIT_S, check=False,
                           env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=folder))
+    if kind == "unit" and done.returncode not in (0, PYTEST_FOUND):
+        raise Unusable(f"{killer} did not run: {done.stdout.decode('utf-8', 'replace')[-2000:]}")
     return done.returncode != 0
 
 

@@ -27,8 +27,8 @@ from scenario.trace import MS
 from scenario.world import Setting, World
 
 MESSAGES = {name: getattr(messages, name) for name in
-            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Release",
-             "TimeoutNow", "Removed")}
+            ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Install",
+             "InstallReply", "Release", "TimeoutNow", "Removed")}
 # Fields of messages that are spans; scripts write them in ms.
 SPANS = ("vow_left", "election_min")
 Words = Sequence[str]
@@ -208,6 +208,10 @@ def remove(world: World, words: Words) -> None:
     _change(world, words, "remove", lambda value, name: value.replaced(without=name))
 
 
+def snapshot(world: World, words: Words) -> None:
+    running(world, words[0]).take_snapshot(int(pairs(words[1:], ("size",)).get("size", ["1"])[0]))
+
+
 # --- processes
 
 def start(world: World, words: Words) -> None:
@@ -374,7 +378,14 @@ def _peers(node: Node) -> str:
                        or "nothing")
 
 
-SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peers": _peers}
+def _snapshots(node: Node) -> str:
+    marks = " ".join(str(mark.position) for mark in node.disk.marks)
+    text = f"snapshots {marks or 'none'}, log on disk behind {node.disk.base}"
+    return text + (f", in memory behind {node.core._state.log.base}" if node.core is not None else "")
+
+
+SHOWS = {"state": _state, "log": _log, "disk": _disk, "members": _members, "peers": _peers,
+         "snapshots": _snapshots}
 
 
 class Entry(NamedTuple):
@@ -409,6 +420,8 @@ COMMANDS: Dict[str, Entry] = {
                  "ask the leader (or that node) to add a learner, started if new"),
     "promote": Entry(promote, False, "promote NODE… [at NODE]", "ask to make them voters, in one change"),
     "remove": Entry(remove, False, "remove NODE… [at NODE]", "ask to remove them, in one change"),
+    "snapshot": Entry(snapshot, False, "snapshot NODE [size BYTES]",
+                      "a snapshot of what it applied is durable; the log begins behind the older of two"),
     "start": Entry(start, False, "start NODE…", "start it again on its disk: next incarnation"),
     "kill": Entry(kill, False, "kill NODE…", "it is gone at once; what was not synced is lost"),
     "stop": Entry(stop, False, "stop NODE [work MS]", "orderly: outgoing work of that length, RELEASE, gone"),
@@ -427,7 +440,7 @@ COMMANDS: Dict[str, Entry] = {
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
     "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…",
                  "a forged or late message arrives at once"),
-    "show": Entry(show, False, "show [log|disk|members|peers] [NODE…]", "what the nodes (all) hold now"),
+    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]", "what the nodes (all) hold now"),
 }
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
+from raftctl.base.errors import require
 from raftctl.raft.configuration import decode, quorum_size
 from raftctl.raft.inputs import LEADER, View
 from raftctl.raft.messages import (
     CONFIGURATION,
     AppendReply,
     Entry,
+    InstallReply,
     Message,
     Position,
     Release,
@@ -39,6 +41,7 @@ class Invariants:
         self._votes: Dict[Tuple[str, int], str] = {}
         self._entries: Dict[Position, Tuple[Entry, int]] = {}      # position → the entry, the term before it
         self._committed: List[Entry] = []
+        self._stores: Dict[int, bytes] = {0: b""}
         self._given_up: Dict[Tuple[str, int], int] = {}            # (node, incarnation) → released term
         self._leader_logs: Dict[Tuple[str, int, int], List[Entry]] = {}
 
@@ -54,6 +57,11 @@ class Invariants:
         """Any exception out of a core ends the daemon (exit status 70): return what to raise for it."""
         return Broken(f"at {self._ms:.3f} ms, {node.name}: the core ended with "
                       f"{type(error).__name__}: {error}")
+
+    def committed(self, upto: int) -> List[Entry]:
+        """Return the committed entries up to that index: what a snapshot stands for."""
+        require(upto <= len(self._committed), "a snapshot of what is not committed", upto)
+        return self._committed[:upto]
 
     # --- before a message leaves
 
@@ -75,6 +83,11 @@ class Invariants:
                           message)
             if message.accepted:
                 self._acknowledged(node, target, message)
+        elif isinstance(message, InstallReply):
+            self._require(message.offset <= node.disk.received(message.position),
+                          "acknowledged bytes of a snapshot that are not durable", node, message)
+            self._require(durable.term >= message.term and durable.promise > 0, "a vow that is not on disk",
+                          node, durable)
 
     def _vote(self, node: Node, term: int, candidate: str) -> None:
         durable = node.disk.hard_state
@@ -109,6 +122,11 @@ class Invariants:
         self._require(entry.index == node.applied + 1, "applied out of order", node, entry.position)
         self._require(entry.index <= node.disk.last_index, "applied before it was durable here", node,
                       entry.position)
+
+    def applied(self, node: Node) -> None:
+        """Stores are equal at equal indexes, whether by entries or by a snapshot (pitfall 2.4)."""
+        known = self._stores.setdefault(node.applied, node.store)
+        self._require(known == node.store, "stores differ", node, f"at {node.applied}")
 
     def stepped(self, node: Node) -> None:
         """Check all that a step of `node`, or taking its `Ready`, may have broken."""
@@ -174,7 +192,7 @@ class Invariants:
 
 
 def log_of(node: Node) -> List[Entry]:
-    """Return the log in a running node's memory."""
+    """Return the log in a running node's memory, and what was committed for what a snapshot stands for."""
     assert node.core is not None
     log = node.core._state.log            # the product has no reason to show it
-    return list(log.between(0, log.last_index))
+    return node.world.invariants.committed(log.base.index) + list(log.between(log.base.index, log.last_index))

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Dict, List, Optional, Sequence, TypeVar
 
 from raftctl.base.instants import Instant
+from raftctl.raft import snapshots
 from raftctl.raft.configuration import Configuration, decode
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import Alarm, Input, Persisted, Ready, Restored, View
-from raftctl.raft.messages import COMMAND, NOOP, Entry, Release
+from raftctl.raft.inputs import Alarm, Input, Persisted, Ready, Restored, SnapshotTaken, View
+from raftctl.raft.messages import COMMAND, NOOP, Entry, Release, SnapshotMark
 from scenario.clock import Clock
 from scenario.disk import Disk
 
@@ -30,6 +31,7 @@ class Node:
         self.draw = 0.5                    # what the random source answers: an election timeout as a fraction
         self.paused = False
         self.applied = 0
+        self.store = b""                   # what was applied, one after the other
         self._inbox: List[Input] = []
         self._deadline: Optional[Instant] = None
         self._alarm = 0                    # number of the alarm that counts
@@ -53,8 +55,9 @@ class Node:
 
     def start(self) -> None:
         self.incarnation += 1
-        self.applied = 0
-        restored = Restored(self.disk.hard_state, tuple(self.disk.entries))
+        disk = self.disk
+        restored = Restored(disk.hard_state, tuple(disk.entries[disk.base.index:]), disk.base, disk.marks)
+        self._become(disk.marks[-1] if disk.marks else None)
         self.core = Core(self.name, self.incarnation, self.timing, restored, self.now,
                          lambda: self.draw)
         self._carry_out(self.core.ready(self.now))
@@ -116,9 +119,14 @@ class Node:
         for target, message in ready.messages:
             world.invariants.sending(self, target, message)
             world.network.send(self.name, target, message)
+        for target, wanted in ready.chunks:
+            data = self.disk.snapshots[wanted.mark][wanted.offset:wanted.offset + snapshots.CHUNK_BYTES]
+            world.network.send(self.name, target, wanted._replace(data=data))
         if ready.write is not None:
             self.disk.submit(ready.write)
             self.sync_later()
+        if ready.installed:
+            self._become(ready.installed)
         self._apply(ready.committed)
         for request, index in ready.reads:
             self._answer(request, f"answered at {index}")
@@ -130,11 +138,30 @@ class Node:
         if not keep:
             del self.requests[request]
 
+    def _become(self, mark: Optional[SnapshotMark]) -> None:
+        self.applied = mark.position.index if mark else 0
+        self.store = self.disk.snapshots[mark].rstrip(b" ") if mark else b""
+        self._shown = max(self._shown, self.applied)
+        self.world.invariants.applied(self)
+
+    def take_snapshot(self, size: int) -> None:
+        """Make a snapshot of all that was applied durable, filled up with spaces to `size` bytes."""
+        assert self.core is not None
+        if not self.core.may_snapshot:
+            self.world.trace.say(f"{self.name} takes none while the older one is being sent")
+            return
+        data = self.store.ljust(size) or b" "
+        mark = self.core.snapshot_mark(len(data))
+        self.disk.keep(mark, data)
+        self.give(SnapshotTaken(mark))
+
     def _apply(self, entries: Sequence[Entry]) -> None:
         shown = []
         for entry in entries:
             self.world.invariants.applying(self, entry)
             self.applied = entry.index
+            self.store += entry.body + b"\n" if entry.kind == COMMAND else b""
+            self.world.invariants.applied(self)
             if entry.index > self._shown and entry.kind != NOOP:
                 shown.append(entry.body.decode() if entry.kind == COMMAND else describe(decode(entry.body)))
             self._shown = max(self._shown, entry.index)

@@ -67,7 +67,7 @@ class World:
         """Create a node with an empty disk; its clocks share no zero with those of others."""
         host = len(self.nodes) + 1
         clock = Clock(self.now_ns, Instant(host * 1_000_000 * MS, host * 300_000 * MS))
-        self.nodes[name] = node = Node(self, name, clock, Disk(self.setting.disk_ns))
+        self.nodes[name] = node = Node(self, name, clock, Disk(self.setting.disk_ns, self.invariants.committed))
         return node
 
     def put_log(self, node: Node, terms: Sequence[int]) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from raftctl.raft.configuration import decode, is_quorum, quorum_size
-from raftctl.raft.inputs import LEADER
+from raftctl.raft.inputs import LEADER, Restored
 from raftctl.raft.messages import (
     AppendReply,
     Entry,
     HardState,
+    InstallReply,
     Position,
     Release,
     TimeoutNow,
@@ -27,7 +28,8 @@ class _OnDisk:
 
     def __init__(self) -> None:
         self.hard = HardState()
-        self.entries: List[Entry] = []
+        self.entries: List[Entry] = []       # from index 1: also those that a snapshot stands for
+        self.chunks: Tuple[Optional[Position], int] = (None, 0)
 
 
 class Checkers:
@@ -44,6 +46,8 @@ class Checkers:
         self._given_up: Dict[Tuple[str, int], int] = {}     # (instance, incarnation) → released term
         self._founding: Optional[Entry] = None
         self._changed = False
+        self._digests: Dict[int, str] = {}                           # applied index → of the store
+        self._applied: Dict[str, int] = {}
 
     @property
     def committed(self) -> int:
@@ -59,14 +63,30 @@ class Checkers:
 
     def durable(self, process: Process, write: Any) -> None:
         disk = self._disk(process)
+        if write.chunk:
+            disk.chunks = (write.chunk.mark.position, write.chunk.offset + len(write.chunk.data))
         if write.hard_state:
             disk.hard = write.hard_state
+        if write.base:
+            disk.entries = self._covered_by(process, write.base)
         for entry in write.entries:
             del disk.entries[entry.index - 1:]
             disk.entries.append(entry)
 
-    def recovered(self, process: Process, hard: HardState, entries: Tuple[Entry, ...]) -> None:
+    def _covered_by(self, process: Process, position: Position) -> List[Entry]:
+        """Return the entries that a snapshot of that place stands for: all of them are committed."""
+        covered = self._committed[:position.index]
+        if position.index and (len(covered) < position.index or covered[-1].position != position):
+            self._fail("P1: a snapshot of what is not committed", f"{process.host.name}: {position}")
+        return covered
+
+    def recovered(self, process: Process, restored: Restored) -> None:
         """A start found this; what was durable must be in it (more may be: the write that was under way)."""
+        hard = restored.hard_state
+        entries = self._covered_by(process, restored.base) + list(restored.entries)
+        for mark in restored.snapshots[-1:]:
+            covered = self._covered_by(process, mark.position)
+            entries = entries if entries[:len(covered)] == covered else covered
         disk = self._disk(process)
         if hard.term < disk.hard.term or (hard.term == disk.hard.term and disk.hard.vote
                                           and hard.vote != disk.hard.vote):
@@ -80,7 +100,7 @@ class Checkers:
         if common < len(disk.entries) and not replaced:
             self._fail("P3: durable entries are lost",
                        f"{process.host.name}: {len(disk.entries)} were durable, {common} found")
-        disk.hard, disk.entries = hard, list(entries)
+        disk.hard, disk.entries = hard, entries
         self._forget(process)
 
     def ended(self, process: Process) -> None:
@@ -90,6 +110,7 @@ class Checkers:
 
     def _forget(self, process: Process) -> None:
         self._checked.pop(process.instance, None)
+        self._applied.pop(process.instance, None)
         self._commits.pop(process.instance, None)
 
     # --- what leaves a node
@@ -108,6 +129,10 @@ class Checkers:
             self._given_up[proof.instance, proof.incarnation] = proof.term
         elif kind is AppendReply and message.accepted:
             self._acknowledged(process, message)
+        elif kind is InstallReply:
+            disk = self._disk(process)
+            if message.offset > (disk.chunks[1] if disk.chunks[0] == message.position else 0):
+                self._fail("P3: acknowledged a chunk beyond the disk", f"{process.host.name} {message}")
 
     def _vote(self, process: Process, term: int, candidate: str) -> None:
         hard = self._disk(process).hard
@@ -134,6 +159,8 @@ class Checkers:
     def turned(self, process: Process) -> None:
         self._changed = True
         state = process.turn.core._state        # the product has no reason to show its log
+        self._covered_by(process, state.log.base)
+        self._store(process)
         self._log_matching(process, state)
         view = process.turn.core.view()
         before = self._roles.get(process.instance)
@@ -142,13 +169,24 @@ class Checkers:
         self._roles[process.instance] = (view.role, view.term)
         self._commit(process, state)
 
+    def _store(self, process: Process) -> None:
+        """Stores that applied the same are the same, by entries or by a snapshot (pitfall 2.4)."""
+        store = process.store
+        if self._applied.get(process.instance) == store.applied:
+            return
+        self._applied[process.instance] = store.applied
+        digest = store.digest()
+        if self._digests.setdefault(store.applied, digest) != digest:
+            self._fail("P1: stores differ", f"{process.host.name} at {store.applied}")
+
     def _log_matching(self, process: Process, state: Any) -> None:
         log = state.log
         length, last = self._checked.get(process.instance, (0, None))
-        if log.last_index == length and (not length or log.entry(length) is last):
+        is_same = length <= log.base.index or (length <= log.last_index and log.entry(length) is last)
+        if log.last_index == length and is_same:
             return
-        if length > log.last_index or (length and log.entry(length) is not last):
-            length = 0                          # truncated: look at all of it again
+        # Truncated: look at all of it again.
+        length = max(length if is_same else 0, log.base.index)
         if not length and log.last_index:
             self._founding_entry(process, log.entry(1))
             length = 1
@@ -159,7 +197,7 @@ class Checkers:
             if known != (entry, before):
                 self._fail("P1: Log Matching", f"{process.host.name} at {entry.position}")
             before = entry.term
-        newest = log.entry(log.last_index) if log.last_index else None
+        newest = log.entry(log.last_index) if log.last_index > log.base.index else None
         self._checked[process.instance] = (log.last_index, newest)
 
     def _founding_entry(self, process: Process, entry: Entry) -> None:
@@ -174,7 +212,7 @@ class Checkers:
         if first != process.instance:
             self._fail("P1: Election Safety", f"{first} and {process.instance} in term {state.term}")
         held = [entry for entry in self._committed[-1:] if entry.term < state.term]
-        if held and (state.log.last_index < held[0].index or state.log.entry(held[0].index) != held[0]):
+        if held and not state.log.holds(held[0].position):
             self._fail("P1: Leader Completeness",
                        f"{process.host.name} in term {state.term} has not {held[0]}")
 
@@ -182,7 +220,7 @@ class Checkers:
         seen = self._commits.get(process.instance, 0)
         if state.commit_index == seen or not state.durable_index:
             return
-        for index in range(seen + 1, state.commit_index + 1):
+        for index in range(max(seen, state.log.base.index) + 1, state.commit_index + 1):
             entry = state.log.entry(index)
             if index <= len(self._committed):
                 if self._committed[index - 1] != entry:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from raftctl.raft.inputs import Timing
+from raftctl.disk.snapshots import name_of
+from raftctl.raft.inputs import LEADER, Timing
 from simulation.draws import Draws
 
 if TYPE_CHECKING:
@@ -221,6 +222,60 @@ def _slow_way(world: World, draws: Draws, host: Host) -> None:
         world.after(draws.between(50, 1000) * MS, world.network.delays.pop, way, None)
 
 
+# --- snapshots
+
+
+def _away(world: World, draws: Draws) -> None:
+    """A follower is cut off until the leader's log begins behind its own, at the longest for two seconds."""
+    leader = _leader(world, draws)
+    others = [host for host in world.hosts if host is not leader]
+    if others:
+        host = draws.one_of(others)
+        ways = _both([host.address], [other.address for other in world.hosts if other is not host])
+        world.trace("network", f"cut {host.name} off")
+        world.network.cut(ways)
+        _come_back(world, host, ways, world.now + 2000 * MS)
+
+
+def _come_back(world: World, host: Host, ways: List[Tuple[str, str]], latest: int) -> None:
+    states = [other.process.turn.core._state for other in _up(world) if other is not host]
+    own = host.process.turn.core.view().last_index if host.process else 0
+    is_behind = any(state.role == LEADER and state.log.base.index > own for state in states)
+    if is_behind or world.now > latest or not any(world.network.is_cut(*way) for way in ways):
+        _heal(world, ways)
+    else:
+        world.after(50 * MS, _come_back, world, host, ways, latest)
+
+
+def _at_chunk(world: World, draws: Draws) -> None:
+    """Something strikes when a chunk of an install is written."""
+    act = draws.one_of(("kill", "power", "kill_leader", "isolate_leader", "reset"))
+    seed = Draws(f"{draws.seed}/act")
+
+    def strikes(host: Host) -> None:
+        world.trace("fault", f"{act} at a chunk for {host.name}")
+        if act == "kill":
+            host.end_process("kill -9")
+        elif act == "power":
+            host.lose_power()
+        elif act == "reset":
+            _reset(world, seed, host)
+        else:
+            _ACTS[act](world, seed)
+
+    world.traps.set(draws.between(1, 8), strikes)
+
+
+def _rot(world: World, draws: Draws, host: Host) -> None:
+    """The newest snapshot of a host is damaged while its power is off: the older and the log must do (4.1)."""
+    state = host.process.turn.core._state
+    if len(state.snapshots) < 2 or state.log.base.index > state.snapshots[0].position.index:
+        return       # the log was replaced by the newest: nothing else holds what is in it
+    mark, snapshots = state.snapshots[-1], host.process.snapshots
+    host.lose_power()
+    host.disk.damage(f"{snapshots.path}/{name_of(mark)}", draws.between(0, 60))
+
+
 # --- disks and members
 
 
@@ -270,6 +325,6 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
     "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
-    "wipe": _on(_any, _wipe), "add": _add,
+    "wipe": _on(_any, _wipe), "add": _add, "away": _away, "at_chunk": _at_chunk, "rot": _on(_any, _rot),
 }
 KINDS = tuple(_ACTS)

@@ -166,9 +166,17 @@ class Host:
 
     def write(self, process: Process, write: Any) -> None:
         process.pending = write
+        self.world.after(self.disk_span(), self._written, process)
+
+    def disk_span(self) -> int:
+        """Return how long the disk takes for a sync, in ns."""
         least, most = self.disk_ms
-        span = int((least + self.draws.fraction() * (most - least)) * MS)
-        self.world.after(span, self._written, process)
+        return int((least + self.draws.fraction() * (most - least)) * MS)
+
+    def disk_failed(self, fault: DiskFault) -> None:
+        """Exit status 74, and nobody restarts it (P3)."""
+        self.is_down = True
+        self.end_process(f"ends: {fault}")
 
     def _written(self, process: Process) -> None:
         if process is not self.process:
@@ -180,9 +188,7 @@ class Host:
         try:
             process.append(write)
         except DiskFault as fault:
-            # Exit status 74, and nobody restarts it (P3).
-            self.is_down = True
-            self.end_process(f"ends: {fault}")
+            self.disk_failed(fault)
         else:
             process.post(("done", write.number))
 

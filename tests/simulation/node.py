@@ -14,14 +14,15 @@ from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.serving import TRANSFER, Answer, Ask
 from raftctl.cluster.turn import Turn
 from raftctl.disk.directory import open_directory
-from raftctl.disk.journal import Journal
-from raftctl.net.auth import Witness
-from raftctl.raft.configuration import decode
+from raftctl.node.data import open_data
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message
-from raftctl.raft.inputs import LEADER, Decision, Restored, View
+from raftctl.raft.inputs import LEADER, Decision, View
+from raftctl.raft.messages import Install, SnapshotMark
+from raftctl.store.image import Image
 from raftctl.store.machine import Store
 from raftctl.tether import BoardState
+from simulation.snapshots import Snapshotter
 
 if TYPE_CHECKING:
     from simulation.hosts import Host
@@ -61,24 +62,26 @@ class Process(Ports):
                                          files=host.disk)
         identity = self._directory.identity
         self.instance, self.incarnation = identity.instance, identity.incarnation
-        self._journal, recovered = Journal.open(self._directory.log_path, identity.instance, host.disk,
-                                                must_exist=bool(identity.cluster_id))
-        if recovered.entries and not identity.cluster_id:
-            self._directory.adopt_cluster(decode(recovered.entries[0].body).cluster_id)
-            identity = self._directory.identity
-        self.witness = Witness(recovered.memory)
-        self.world.checkers.recovered(self, recovered.hard_state, recovered.entries)
-        core = Core(self.instance, self.incarnation, self.timing,
-                    Restored(recovered.hard_state, recovered.entries), self.now, draws.child("core").fraction)
+        data = open_data(self._directory, host.disk)
+        identity = self._directory.identity
+        self._journal, self.snapshots, self.witness = data.journal, data.snapshots, data.witness
+        self._snapshotter = Snapshotter(self)
+        self.world.checkers.recovered(self, data.restored)
+        core = Core(self.instance, self.incarnation, self.timing, data.restored, self.now,
+                    draws.child("core").fraction)
         founding = None
-        if not recovered.entries and not identity.cluster_id:
+        if not data.restored.entries and not identity.cluster_id:
             founding = Founding(self.address, self.instance, host.listed, host.join,
                                 self.world.new_cluster_id)
-        self.store = Store()
         self.turn = Turn(Identity(self.address, self.instance, self.incarnation, self.start_id, host.listed),
-                         identity.cluster_id, core, self.store, self.timing, founding, self, self.witness)
+                         identity.cluster_id, core, data.store, self.timing, founding, self, self.witness,
+                         self.world.profile.log_bytes)
 
     # --- what the world sees
+
+    @property
+    def store(self) -> Store:
+        return self.turn._applying.store
 
     @property
     def now(self):
@@ -174,16 +177,27 @@ class Process(Ports):
 
     def submit(self, write: Any) -> None:
         self._effect()
+        if write.chunk:
+            self.world.traps.chunk(self.host)
         self.host.write(self, write)
+
+    def take_snapshot(self, mark: SnapshotMark, image: Image) -> None:
+        self._effect()
+        self._snapshotter.take(mark, image)
+
+    def read_chunk(self, peer: str, wanted: Install) -> None:
+        self._snapshotter.read(peer, wanted)
 
     def append(self, write: Any) -> None:
         """What the disk thread does, at its own moment."""
         self._journal.append(write)
         self.world.checkers.durable(self, write)
+        self._journal.tidy()
 
     def append_unseen(self, write: Any) -> None:
         """Its last write, of which nobody will hear."""
         self._journal.append(write)
+        self._journal.tidy()
 
     def adopt_cluster(self, cluster_id: str) -> None:
         self._effect()
@@ -230,8 +244,10 @@ class Process(Ports):
     def close(self) -> None:
         """The process is gone: nothing of it runs any more."""
         self.is_alive = False
+        self._snapshotter.interrupt(self.host)
         self._directory.close()
         self._journal.close()
+        self.snapshots.close()
 
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)
@@ -250,6 +266,8 @@ _STEPS = {
         process.now, parse(address), generation, reason),
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
     "done": lambda process, number: process.turn.persisted(process.now, number),
+    "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
+    "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
     "stop": lambda process: process.turn.stop(process.now),

@@ -30,6 +30,8 @@ class Profile(NamedTuple):
     disk_ms: Tuple[float, float] = (0.2, 3.0)
     clients: int = 2
     timing: Timing = TIMING
+    log_bytes: int = 1500          # of log between two snapshots
+    chunk_bytes: int = 40
 
     def rates(self, draws: Draws, number: int) -> Tuple[float, float]:
         """Return the rates of BOOTTIME and MONOTONIC_RAW of host `number`."""
@@ -75,11 +77,17 @@ PROFILES = {profile.name: profile for profile in (
                         "slow_way": 2}, "proof of death, late and lost", every_ms=(60, 400)),
     Profile("timing", {"retime": 5, "kill_leader": 2, "kill": 2, "isolate_leader": 2, "pause_leader": 2},
             "an election min that changes from start to start", clocks="drawn"),
+    Profile("snapshots",
+            {"away": 8, "at_chunk": 8, "rot": 2, "kill_leader": 1, "crash": 1, "power": 1, "power_all": 1,
+             "slow_disk": 1, "reset": 1},
+            "hosts that are away for long, and what strikes while they are caught up", sizes=(3, 5, 5),
+            every_ms=(100, 500), span_ms=4500, clients=4, log_bytes=700, chunk_bytes=16),
     Profile("transfers",
             {"transfer": 9, "transfer_anywhere": 1, "pause_leader": 1, "slow_way": 2, "reset": 2,
              "one_way": 1, "stop_leader": 1, "kill_leader": 1, "slow_disk": 1, "crash": 1},
             "leadership that is handed over, to sleepers too", every_ms=(40, 300), clients=3),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
-                        kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2), "all of it",
+                        kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2, away=2, at_chunk=2,
+                        rot=1), "all of it",
             sizes=(1, 2, 3, 4, 5), clocks="drawn", founding=("list", "some", "join")),
 )}

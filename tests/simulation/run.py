@@ -79,7 +79,6 @@ def _carry_out(world: World, plan: Tuple[Fault, ...]) -> None:
     found = history.flaw(world.clients.history)
     if found:
         world.fail("the history is not linearizable", found)
-    _must_agree(world)
 
 
 def _found(world: World, draws: Draws) -> None:
@@ -111,14 +110,3 @@ def _must_progress(world: World) -> None:
                   for host in world.hosts]
         world.fail("no progress after all has healed", ", ".join(states))
     world.clients.stop()
-
-
-def _must_agree(world: World) -> None:
-    """Stores that applied the same are the same (State Machine Safety, pitfall 2.4)."""
-    digests = {}
-    for host in world.hosts:
-        if host.process:
-            applied = host.process.store.applied
-            known = digests.setdefault(applied, (host.name, host.process.store.digest()))
-            if known[1] != host.process.store.digest():
-                world.fail("P1: stores differ", f"{known[0]} and {host.name} at {applied}")

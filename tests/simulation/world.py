@@ -14,11 +14,12 @@ from simulation.draws import Draws
 from simulation.hosts import Host
 from simulation.network import Network
 from simulation.profiles import Profile
+from simulation.snapshots import Traps
 from simulation.transfers import Transfers
 
 MS = 1_000_000
-# Preallocated at a time (bytes): the product's 4 MiB of zeros would be most of a run's work.
-journal.STEP = 64 * 1024
+# Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
+journal.SEGMENT_SIZE = 16 * 1024
 TRACE_KEPT = 200
 
 
@@ -44,6 +45,7 @@ class World:
         self._by_address: Dict[str, Host] = {}
         self.network = Network(self, profile.latency_ms, profile.slow)
         self.checkers = Checkers(self)
+        self.traps = Traps()
         self.clients = Clients(self, profile.clients)
         self.transfers = Transfers(self)
 

@@ -40,9 +40,13 @@ class _File:
 
 
 class FakeDisk(Files):
-    """Names map to files or None (a directory). Operations that change something are counted, from 1."""
+    """Names map to files or None (a directory). Operations that change something are counted, from 1.
+
+    `is_full`: no room for another file. `full_at`: at just that one, counted from 1 by `allocations`.
+    """
 
     def __init__(self, names=("/",), *, fail_at=0, die_at=0, code=errno.EIO):
+        self.is_full, self.full_at, self.allocations = False, 0, 0
         self.names_now = dict.fromkeys(names)
         self.names_stored = dict(self.names_now)
         self.count, self.fail_at, self.die_at, self.code = 0, fail_at, die_at, code
@@ -79,6 +83,13 @@ class FakeDisk(Files):
         after.names_now, after.names_stored = dict(reached), dict(reached)
         return after
 
+    def damage(self, path, place):
+        """Flip a bit of the file, counted from its middle."""
+        file = self.names_now[path]
+        at = (len(file.stored) // 2 + place) % len(file.stored)
+        file.stored[at] ^= 1
+        file.cached[at] = file.stored[at]
+
     @staticmethod
     def _reaches(names, name):
         while name != "/":
@@ -93,6 +104,8 @@ class FakeDisk(Files):
                 raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
             self._step()
             self.names_now[path] = _File()
+        elif flags & os.O_EXCL:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         descriptor = max(self._open, default=2) + 1
         self._open[descriptor] = self.names_now[path]
         return descriptor
@@ -124,6 +137,9 @@ class FakeDisk(Files):
 
     def allocate(self, descriptor, offset, size):
         self._step()
+        self.allocations += 1
+        if self.is_full or self.allocations == self.full_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         file = self._open[descriptor]
         file.cached.extend(bytes(max(0, offset + size - len(file.cached))))
 
@@ -159,11 +175,15 @@ class FakeDisk(Files):
         inside = [name for name in self.names_now if name != "/" and os.path.dirname(name) == path]
         return sorted(map(os.path.basename, inside))
 
+    def rename(self, path, target):
+        self._step()
+        self.names_now[target] = self.names_now.pop(path)
+
     def unlink(self, path):
         if path not in self.names_now:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
         self._step()
-        del self.names_now[path]
+        del self.names_now[path]          # whoever has it open still reads it
 
     def remove_directory(self, path):
         self._step()

@@ -10,19 +10,19 @@ from fake_disk import Died, FakeDisk
 
 from raftctl.base.errors import DiskFault
 from raftctl.disk import journal as journals
-from raftctl.disk import recovery
 from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
 from raftctl.disk.records import SECTOR
+from raftctl.disk.recovery import Replay
 from raftctl.raft.messages import COMMAND, Entry, HardState, Write
 
 DATA = "/var/data"
 
 
 @pytest.fixture(autouse=True)
-def small_steps(monkeypatch):
-    # So that runs of three writes grow the file more than once, and thousands of disks in memory stay small.
-    monkeypatch.setattr(journals, "STEP", 2048)
+def small_segments(monkeypatch):
+    # So that a run of three writes begins a segment, and thousands of disks in memory stay small.
+    monkeypatch.setattr(journals, "SEGMENT_SIZE", 2048)
 
 
 def entry(index, term=1, size=100):
@@ -36,11 +36,18 @@ def run(disk, numbers, acknowledged):
     for number in numbers:
         journal.append(Write(number, HardState(number, f"v{number}", 0), (entry(number, number, 700),)))
         acknowledged.append(number)
+        journal.tidy()
     return directory, found
 
 
 def recovered(disk):
     return run(disk, (), [])[1]
+
+
+def recover(data):
+    replay = Replay("n1")
+    replay.take("log", 1, bytes(data), is_last=True)
+    return replay
 
 
 def coins(seed):
@@ -139,7 +146,8 @@ def test_5_3_crash_cut_shorter_write_crash_revives_nothing():
         assert recovered(second.power_cut(coins(seed + 1000))).entries == (*kept.entries, shorter)
 
 
-def test_a_synced_record_whose_first_sector_reads_as_zeros_is_damage_where_records_follow():
+def test_a_synced_record_whose_first_sector_reads_as_zeros_is_damage_where_records_follow(monkeypatch):
+    monkeypatch.setattr(journals, "SEGMENT_SIZE", 8192)
     disk = FakeDisk()
     run(disk, (1, 2, 3, 4), [])
     file = disk.names_now[DATA + "/log/0000000001"]
@@ -150,9 +158,9 @@ def test_a_synced_record_whose_first_sector_reads_as_zeros_is_damage_where_recor
         data[at:end] = bytes(end - at)
         if number < 4:
             with pytest.raises(DiskFault, match="no torn tail"):
-                recovery.recover("log", bytes(data), "n1")
+                recover(data)
         else:
-            assert len(recovery.recover("log", bytes(data), "n1").entries) == 3
+            assert len(recover(data).entries) == 3
 
 
 def test_a_missing_log_of_a_cluster_and_a_log_without_its_instance_are_refused_and_kept():
@@ -161,7 +169,7 @@ def test_a_missing_log_of_a_cluster_and_a_log_without_its_instance_are_refused_a
     segment = disk.names_now.pop(DATA + "/log/0000000001")
     with pytest.raises(DiskFault, match="log is missing"):
         Journal.open(DATA + "/log", "n1", disk, must_exist=True)
-    assert disk.names(DATA + "/log") == []
+    assert disk.names(DATA + "/log") == ["0000000002"]      # made ahead, nothing in it
     disk.names_now[DATA + "/log/0000000001"] = segment
     del disk.names_now[DATA + "/instance"]
     with pytest.raises(DiskFault, match="instance is missing"):

@@ -6,13 +6,15 @@ import queue
 import threading
 
 import pytest
-from fake_disk import HungDisk
+from fake_disk import FakeDisk, HungDisk
 
 from raftctl.base import clock
 from raftctl.base.errors import DiskFault, OurFault
+from raftctl.disk import journal as journals
+from raftctl.disk import writer as writers
 from raftctl.disk.journal import Journal
 from raftctl.disk.writer import Writer
-from raftctl.raft.messages import HardState, Write
+from raftctl.raft.messages import COMMAND, Entry, HardState, Write
 
 LIMIT_S = 10
 
@@ -22,12 +24,16 @@ class SlowJournal:
 
     def __init__(self):
         self.go, self.begun, self.error, self.closed = threading.Semaphore(0), queue.Queue(), None, False
+        self.full, self.room = "", None
 
     def append(self, write):
         self.begun.put(write.number)
         assert self.go.acquire(timeout=LIMIT_S)
         if self.error:
             raise self.error
+
+    def tidy(self, *, may_grow):
+        pass
 
     def close(self):
         self.closed = True
@@ -36,7 +42,7 @@ class SlowJournal:
 @pytest.fixture
 def world():
     journal, said = SlowJournal(), queue.Queue()
-    writer = Writer(journal, lambda number: said.put(number), said.put)
+    writer = Writer(journal, said.put, said.put, lambda room, full: said.put((room, full)))
     writer.start()
     yield writer, journal, said
     journal.go.release(3)
@@ -78,7 +84,7 @@ def test_p3_a_failed_write_is_told_once_and_nothing_is_written_after_it(world, e
 def test_5_5_a_hung_sync_shows_since_when_its_write_is_at_the_disk():
     disk, said = HungDisk(), queue.Queue()
     disk.make_directory("/data")
-    writer = Writer(Journal.open("/data/log", "n1", disk)[0], said.put, said.put)
+    writer = Writer(Journal.open("/data/log", "n1", disk)[0], said.put, said.put, None)
     writer.start()
     assert writer.in_flight_since is None
     disk.hang()
@@ -102,6 +108,75 @@ def test_5_5_a_failed_write_stays_in_flight(world):
     journal.go.release()
     said.get(timeout=LIMIT_S)
     assert writer.stop(LIMIT_S) and writer.in_flight_since == since is not None
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """A disk thread whose disk is full once the first segment is; (writer, disk, said)."""
+    monkeypatch.setattr(journals, "SEGMENT_SIZE", 4096)
+    monkeypatch.setattr(writers, "RETRY_NS", 50_000_000)
+    monkeypatch.setattr(writers, "RETRY_S", 0.05)
+    disk, said = FakeDisk(("/", "/data")), queue.Queue()
+    writer = Writer(Journal.open("/data/log", "n1", disk)[0], said.put, said.put,
+                    lambda room, full: said.put((room, full)))
+    writer.start()
+    disk.is_full = True
+    yield writer, disk, said
+    writer.stop(LIMIT_S)
+
+
+def until_full(writer, said):
+    for number in range(1, 9):
+        writer.submit(Write(number, None, (Entry(1, number, COMMAND, b"x" * 1000),)))
+        assert said.get(timeout=LIMIT_S) == number
+        if number == 4:
+            return said.get(timeout=LIMIT_S)
+    raise AssertionError("never full")
+
+
+def test_5_5_a_full_disk_is_told_after_the_write_and_with_each_write_how_much_fits(full):
+    writer, _, said = full
+    room, why = until_full(writer, said)
+    assert 1000 < room < 3000 and "log/0000000003: no space left on device" in why
+    writer.submit(write(5))
+    assert said.get(timeout=LIMIT_S) == 5
+    less, again = said.get(timeout=LIMIT_S)
+    assert less < room and again == why
+
+
+def test_5_5_a_disk_that_has_room_again_is_told_without_a_write(full):
+    writer, disk, said = full
+    until_full(writer, said)
+    disk.is_full = False
+    assert said.get(timeout=LIMIT_S) == (None, "")
+    writer.submit(write(5))
+    assert said.get(timeout=LIMIT_S) == 5
+
+
+def test_5_5_a_full_disk_is_tried_once_a_second_at_most_however_many_writes_there_are(full, monkeypatch):
+    writer, disk, said = full
+    monkeypatch.setattr(writers, "RETRY_NS", 3600 * 10**9)
+    monkeypatch.setattr(writers, "RETRY_S", 3600)
+    until_full(writer, said)
+    tries = disk.allocations
+    for number in range(5, 10):
+        writer.submit(write(number))
+        assert said.get(timeout=LIMIT_S) == number
+        said.get(timeout=LIMIT_S)
+    assert disk.allocations <= tries + 1
+
+
+def test_5_5_a_start_on_a_full_disk_is_told(full):
+    writer, disk, said = full
+    until_full(writer, said)
+    second = disk.restarted()
+    second.is_full = True
+    again = Writer(Journal.open("/data/log", "n1", second)[0], said.put, said.put,
+                   lambda room, full: said.put((room, full)))
+    again.start()
+    room, why = said.get(timeout=LIMIT_S)
+    assert room and "no space left" in why
+    assert again.stop(LIMIT_S)
 
 
 def test_stop_says_whether_the_disk_let_go(world):

@@ -9,9 +9,9 @@ import pytest
 
 from raftctl.base.errors import OurFault
 from raftctl.disk import records
-from raftctl.disk.records import ALIGNMENT, BATCH, END, HEAD_SIZE, SECTOR, TAIL_SIZE, Batch
+from raftctl.disk.records import ALIGNMENT, BATCH, END, HEAD_SIZE, SECTOR, TAIL_SIZE, Batch, Segment
 from raftctl.raft.configuration import Malformed
-from raftctl.raft.messages import COMMAND, CONFIGURATION, NOOP, Entry, HardState
+from raftctl.raft.messages import COMMAND, CONFIGURATION, NOOP, ORIGIN, Entry, HardState, Position
 
 CHAIN = 0x1234ABCD
 
@@ -50,6 +50,8 @@ BATCHES = (
     Batch(None, (Entry(1, 1, COMMAND, bytes(3000)),)),
     Batch(HardState(7), (entry(1, 0, NOOP),), b"memory"),
     Batch(None, (), b"memory"),
+    Batch(None, (), None, Position(9, 2**64 - 1)),
+    Batch(HardState(8), (entry(7),), b"memory", Position(9, 6)),
 )
 
 
@@ -155,8 +157,11 @@ def test_items_cut_at_any_length_are_malformed_or_whole_items_less(batch):
     (b"\x02\x00\x00\x00", "item cut short at byte 0"),
     (records._ITEM.pack(2, 2**32 - 1) + b"x", "item of 4294967295 bytes at byte 5 of a record of 6"),
     (records._ITEM.pack(0, 0), "item of kind 0"),
+    (records._ITEM.pack(5, 1) + b"x", "item of kind 5"),
     (records._ITEM.pack(4, 1) + b"x", "item of kind 4"),
-    (b"".join(records.encode_items(BATCHES[-1])) * 2, "item of kind 3"),
+    (b"".join(records.encode_items(BATCHES[7])) * 2, "item of kind 3"),
+    (b"".join(records.encode_items(BATCHES[8])) * 2, "item of kind 4"),
+    (b"".join(records.encode_items(BATCHES[2]) + records.encode_items(BATCHES[8])), "item of kind 4"),
     (records._ITEM.pack(2, 3) + b"abc", "entry of 3 bytes"),
     (records._ITEM.pack(2, 17) + bytes(17), "term 0, index 0"),
     (records._ITEM.pack(1, 3) + b"abc", "hard state of 3 bytes"),
@@ -221,17 +226,21 @@ def test_the_head_counts_the_sectors_that_are_zeros_by_nature(seed):
 # --- the header of a segment
 
 
-@pytest.mark.parametrize("instance, number", [("n", 1), ("a" * 64, 2**64 - 1)])
-def test_a_header_reads_as_what_was_written_and_its_chain_differs_by_segment(instance, number):
-    header = records.encode_segment(instance, number)
-    owner, found, chain = records.decode_segment(header)
-    assert (len(header), owner, found) == (SECTOR, instance, number)
-    assert chain != records.decode_segment(records.encode_segment(instance, number - 1 or 2))[2]
-    assert chain != records.decode_segment(records.encode_segment("other", number))[2]
+@pytest.mark.parametrize("segment", [
+    Segment("n", 1, ORIGIN, 0),
+    Segment("a" * 64, 2**64 - 1, Position(2**64 - 1, 2**64 - 2), 2**32 - 1),
+])
+def test_a_header_reads_as_what_was_written_and_its_chain_differs_by_segment(segment):
+    header = records.encode_segment(segment)
+    found, chain = records.decode_segment(header)
+    assert (len(header), found) == (SECTOR, segment)
+    for other in (segment._replace(number=7), segment._replace(instance="other"),
+                  segment._replace(previous=1), segment._replace(before=Position(3, 3))):
+        assert chain != records.decode_segment(records.encode_segment(other))[1]
 
 
 def test_5_2_every_flipped_bit_and_every_truncation_of_a_header_is_malformed():
-    header = records.encode_segment("n1", 1)
+    header = records.encode_segment(Segment("n1", 1, ORIGIN, 0))
     for position, bit in itertools.product(range(len(header)), range(8)):
         broken = bytearray(header)
         broken[position] ^= 1 << bit
@@ -245,4 +254,4 @@ def test_5_2_every_flipped_bit_and_every_truncation_of_a_header_is_malformed():
 def test_an_instance_that_does_not_fit_the_header_is_our_fault():
     for instance in ("", "n" * 65):
         with pytest.raises(OurFault, match="instance"):
-            records.encode_segment(instance, 1)
+            records.encode_segment(Segment(instance, 1, ORIGIN, 0))

@@ -85,7 +85,7 @@ def test_scenarios_is_a_word_of_its_own(tree):
 
 
 @pytest.mark.parametrize("programme", runner.PROGRAMMES)
-def test_the_longer_programmes_need_no_pytest(tree, programme):
+def test_the_longer_programmes_get_all_arguments(tree, programme):
     folder = tree / "tests" / programme
     folder.mkdir()
     (folder / "__main__.py").write_text("import sys\nprint(sys.argv[1:])\nsys.exit(7)\n")
