@@ -160,6 +160,14 @@ COMMANDS: Dict[str, Command] = {
          _FORCE_REMOVAL, JSON, TIMEOUT)),
     "leave": Command("members", "leave", "remove this node from its cluster",
         "As remove, with this node's own address.", (_FORCE_REMOVAL, JSON, TIMEOUT)),
+    "hook": Command("hook", "run", "run the script of an event as the daemon would, show what came of it",
+        "hook test EVENT shows its argv, user and environment, its output, and how it ended. The script "
+        "really runs: test leader starts what it starts. RAFTCTL_TERM is 0, which a resource that looks at "
+        "the token refuses. Exit status 0: the script succeeded, 1: it failed.",
+        (_argument("test", metavar="test", choices=("test",), help="run it now"),
+         _argument("event", metavar="EVENT", help="leader, follower, start or stop"),
+         _argument("--term", metavar="N", type=count, default=0, help="RAFTCTL_TERM for the script (0)"),
+         JSON)),
     "check-config": Command("check", "run", "check a configuration file",
         "Prints what holds. Exit status 2 with one line about what is wrong.",
         (_argument("file", metavar="FILE", nargs="?", help="instead of --config"), JSON)),

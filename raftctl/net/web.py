@@ -113,7 +113,6 @@ class _Request(BaseHTTPRequestHandler):
 
     # The second is for a request that can't be read: HTTP/0.9, the base's, would have no status line.
     protocol_version, default_request_version = "HTTP/1.1", "HTTP/1.0"
-    server_version, sys_version = "raftctl", ""
     error_message_format = "%(code)d %(message)s\n"
     error_content_type = "text/plain; charset=utf-8"
 
@@ -145,6 +144,9 @@ class _Request(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(page.body)
+
+    def version_string(self) -> str:
+        return "raftctl"
 
     def handle_expect_100(self) -> bool:
         # What would be sent then is not read.
