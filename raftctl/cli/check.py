@@ -218,6 +218,7 @@ def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
         "electionMaxMs": _ms(node.election_max_ns),
         "dataDir": node.data_dir, "logFile": node.log_file, "logLevel": node.log_level,
         "secretFile": node.secret_file, "secrets": len(node.secrets), "insecure": node.insecure,
+        "priority": node.priority, "preempt": node.preempt,
         "events": {script.event: _script_json(script) for script in scripts},
         "warnings": warnings(node),
     }  # fmt: skip

@@ -1,7 +1,6 @@
 """One turn of a node over ports: inputs in, then `finish` carries out what core, founding and requests want.
 
-The same code runs in the daemon (`node/loop.py`) and on simulated ports. It owns who is dialled and which
-frames go where; decisions are the core's, the founding's and the joining's.
+The same code runs in the daemon and on simulated ports. Decisions are those of core, founding and joining.
 """
 
 from __future__ import annotations
@@ -123,6 +122,9 @@ class Turn:
         """LEADER no more, no candidacy; heartbeats go on until `resign` (design §4.1, orderly stop)."""
         self._stopping = True
         self.core.step(now, inputs.Stopping())
+
+    def health(self, now: Instant, ok: bool) -> None:
+        self.core.step(now, inputs.Health(ok))
 
     def resign(self, now: Instant) -> None:
         """The outgoing work has ended: RELEASE (P4)."""

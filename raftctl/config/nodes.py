@@ -71,6 +71,7 @@ def _build(fields: Fields, around: Surroundings) -> NodeConfig:
         service_name=fields.top.get("serviceName", "raftctl"), user=fields.top.get("user"),
         description=fields.top.get("description", f"raftctl node {address}"),
         http=fields.node.get("http"),
+        priority=fields.get("priority", 100), preempt=fields.get("preempt", False),
     )  # fmt: skip
     _refuse_shared_port(node)
     _refuse_open_listeners(node, around)

@@ -109,6 +109,13 @@ def port(value: Any) -> int:
     return whole
 
 
+def priority(value: Any) -> int:
+    whole = number(value, 100)
+    if not 0 <= whole <= 255:
+        raise UsageError(f"{whole} is out of range; use 0 to 255")
+    return whole
+
+
 def number(value: Any, example: int) -> int:
     if isinstance(value, str) and re.fullmatch("[0-9]{1,9}", value):
         raise UsageError(f"{shown(value)} is text; write the number without quotes: {int(value)}")

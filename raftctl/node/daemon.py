@@ -37,14 +37,14 @@ from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
 from raftctl.node.inbox import Inbox
 from raftctl.node.listeners import Listeners
-from raftctl.node.loop import Call, Done, Heard, Loop
+from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.snapshotter import Snapshotter
 from raftctl.node.status import Status
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Timing
-from raftctl.raft.messages import ORIGIN
+from raftctl.raft.messages import ORIGIN, Standing
 
 _log = logging.getLogger(__name__)
 
@@ -132,7 +132,8 @@ class Daemon:
                                              listed)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
-        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw)
+        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw,
+                    Standing(node.priority, preempt=node.preempt))
         founding = None
         if not data.restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), _draw_id)
@@ -145,7 +146,7 @@ class Daemon:
                               lambda: self._writer.in_flight_since)
         self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
         self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
-                              lambda room, why: _log.warning("%s", why or "the disk has room again"))
+                              lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
                                         lambda error: _die(self._logs, error))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,

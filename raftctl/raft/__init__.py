@@ -11,9 +11,9 @@ The loop around it (`cluster/turn.py` on ports, `node/loop.py` on threads):
 
 Words: a member is an *instance*; `Position(term, index)` is a place in a log; *lease*, *vow* and *round* are
 P2's. Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides),
-`leadership`, `lease`, `proposals`, `reads` and `rounds` (ReadIndex), `membership`, `release`, `transfer`;
-`log`, `progress`, `state` hold what they share, `repeats` keeps a lasting state of things from filling the
-log.
+`leadership`, `lease`, `proposals`, `reads` and `rounds` (ReadIndex), `membership`, `removal`, `release`,
+`transfer`, `preference`; `log`, `progress`, `standing`, `state` hold what they share, `repeats` keeps a
+lasting state of things from filling the log.
 
 Where we differ from the paper, and why it is safe:
 
@@ -30,6 +30,9 @@ Where we differ from the paper, and why it is safe:
   override every vow. Ours releases its term with TimeoutNow and never leases in it again; its RELEASE is the
   token, which ends only vows to that leader and only in the vote requests of the next term, so neither a late
   nor a second candidacy overrides anything; scenarios `transfer_*`, `token_*`, `timeout_now_*`.
+- Caretaker. Raft knows no preference among candidates. Here priority and health delay a candidacy and choose
+  whom a leader hands over to; they refuse no vote, so whoever alone has the newest log still leads: as
+  caretaker, who shows no LEADER; scenarios `priority_*`, `preempt_*`, `witness_*`, `unhealthy_*`.
 - Founding. Entry 1 is the same configuration on each founder before anybody may win, and counts as committed.
 - Replacement by instance. A member that lost its disk is another instance: its vote and acks of before count
   for nobody, and one entry swaps the two, which changes one voter as the dissertation's §4.1 demands.

@@ -89,6 +89,12 @@ class Alarm(NamedTuple):
     """The deadline of the last `Ready` may have come; the core looks at the clocks itself."""
 
 
+class DiskRoom(NamedTuple):
+    """The disk is full, with room for `room` bytes of entries behind what is durable; `PLENTY`: not full."""
+
+    room: int
+
+
 class Persisted(NamedTuple):
     """Write `number` and all before it are durable."""
 
@@ -132,12 +138,18 @@ class Stopping(NamedTuple):
     """Hold no lease and campaign no more; a leader's heartbeats go on until `Resigned` (pitfall 9.7)."""
 
 
+class Health(NamedTuple):
+    """What the check of this host says; healthy until told otherwise (design §4.2)."""
+
+    ok: bool
+
+
 class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, SnapshotTaken, LinkUp,
-              LinkDown, Founded, Campaign, Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, DiskRoom,
+              SnapshotTaken, LinkUp, LinkDown, Founded, Campaign, Stopping, Health, Resigned]
 
 
 class Decision(NamedTuple):

@@ -11,7 +11,8 @@ from raftctl.base.instants import Instant
 from raftctl.raft import following, snapshots
 from raftctl.raft.messages import Install, InstallReply, Instance, SnapshotMark
 from raftctl.raft.partial import Partial
-from raftctl.raft.state import Acknowledgement, State
+from raftctl.raft.pledges import Acknowledgement
+from raftctl.raft.state import State
 
 
 def receive_install(state: State, now: Instant, peer: Instance, generation: int, message: Install) -> None:

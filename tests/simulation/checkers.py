@@ -267,6 +267,8 @@ class Checkers:
         holder = holders[0]
         if holder.board.term <= self._given_up.get((holder.instance, holder.incarnation), 0):
             self._fail("P4: a lease in a released term", f"{holder.host.name} term {holder.board.term}")
+        if not holder.host.standing.priority or not holder.is_healthy:
+            self._fail("a caretaker shows LEADER", holder.host.name)
         self._covered(holder)
 
     def _covered(self, holder: Process) -> None:

@@ -14,7 +14,8 @@ LIST = ["tcp://h1:8089", "tcp://h2:8089", "tcp://h3:8089"]
 ONE = {"address": "tcp://localhost:8089"}
 KEYS = (
     "address, listen, command_port, command_host, http, name, clusterNodes, heartbeat, election min, "
-    "election max, join, dataDir, logFile, logLevel, events, secretFile, insecure, serviceName, description, user, nodes"
+    "election max, join, dataDir, logFile, logLevel, events, priority, preempt, secretFile, insecure, "
+    "serviceName, description, user, nodes"
 )
 MAKE = "(umask 077; head -c 32 /dev/urandom | base64 > {dir}/secret)"
 DURATION = 'write "200 ms", "1.5 s" or a number of milliseconds'
@@ -378,6 +379,18 @@ MALFORMED = [
         "insecure text",
         one(insecure="yes"),
         '"insecure": "yes" is neither true nor false; write one of them, without quotes',
+    ),
+    ("priority high", one(priority=256), '"priority": 256 is out of range; use 0 to 255'),
+    ("priority low", one(priority=-1), '"priority": -1 is out of range; use 0 to 255'),
+    (
+        "priority text",
+        one(priority="50"),
+        '"priority": "50" is text; write the number without quotes: 50',
+    ),
+    (
+        "preempt number",
+        one(preempt=1),
+        '"preempt": 1 is neither true nor false; write one of them, without quotes',
     ),
     ("level", one(logLevel="inf"), '"logLevel": "inf" is no level; did you mean "info"?'),
     (

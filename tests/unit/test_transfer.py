@@ -48,6 +48,7 @@ from raftctl.raft.messages import (
     VoteReply,
 )
 from raftctl.raft.proposals import UNCOMMITTED_LIMIT
+from raftctl.raft.standing import ORDINARY
 
 MS = 1_000_000
 MEMBERS = [Member("n1", "n1", True), Member("n2", "n2", True), Member("n3", "n3", True)]
@@ -57,10 +58,11 @@ FOUNDING = Entry(1, 1, CONFIGURATION, encode(configuration("c", MEMBERS)))
 class Node:
     """One core of three, with a disk that is done at once; the other two are what the test says."""
 
-    def __init__(self, name):
+    def __init__(self, name, standing=ORDINARY):
         self.now = Instant(0, 0)
         restored = Restored(HardState(1), (FOUNDING,))
-        self.core = Core(name, 1, Timing(100 * MS, 500 * MS, 1000 * MS), restored, self.now, lambda: 0.0)
+        self.core = Core(name, 1, Timing(100 * MS, 500 * MS, 1000 * MS), restored, self.now, lambda: 0.0,
+                         standing)
         self.sent, self.answers = [], []
         for peer in ("n1", "n2", "n3"):
             if peer != name:
