@@ -119,6 +119,11 @@ COMMANDS: Dict[str, Command] = {
          JSON, TIMEOUT)),
     "status": Command("status", "run", "show the cluster as this node sees it, and what is wrong",
         "Works without a leader as well: it is read off this node's own tables.", (JSON, TIMEOUT)),
+    "history": Command("history", "run", "who led, when that changed, and why",
+        "As this node saw it, also before its last start; the newest is last. Of a daemon that is down, its "
+        "file is read.",
+        (_argument("--limit", metavar="N", type=count, default=20, help="so many entries (20)"),
+         JSON, TIMEOUT)),
     "wait": Command("wait", "run", "return when there is a leader, a majority, a member, a state",
         "CONDITION is one of: leader (this node knows one), quorum (it reaches a majority of the voters), "
         "member=NAME (a member by name or address votes and is well), state=S[,S] (this node is one of "

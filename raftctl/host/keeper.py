@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl import tether
@@ -64,6 +65,8 @@ class Keeper:
         self._endpoints: Tuple[Endpoint, ...] = ()
         self._releases: List[Releasing] = []
         self._stop_asked = False
+        # The word about an end that the next process is to hear.
+        self._last_end: Optional[Dict[str, Any]] = None
         self.phase = children.DOWN
         self.is_ready = False
         self.ever_ready = False
@@ -173,6 +176,7 @@ class Keeper:
         if self._move(children.READY):
             self.is_ready = self.ever_ready = True
             self._tell_failures()
+            self._tell_end()
             self._lane.tell_ready()
 
     def _receive_status(self, message: Dict[str, Any]) -> None:
@@ -217,6 +221,7 @@ class Keeper:
         was_ready, self.is_ready = self.is_ready, False
         self.status_text = f"node ended, {exit_text(status)}"
         self._log.log(logging.INFO if orderly else logging.ERROR, "%s", self.status_text)
+        self._last_end = {"kind": tether.ENDED, "at": time.time(), "text": self.status_text}
         self._around.observe(self.node, {"kind": "ended", "status": status})
         self._go_on(status, was_ready)
         self._around.changed()
@@ -279,6 +284,12 @@ class Keeper:
         self._timer = self._loop.after(wait_ns, self.start)
 
     # --- small acts
+
+    def _tell_end(self) -> None:
+        """Tell the node how the one before it ended: for its history."""
+        if self._last_end and self._child:
+            self._child.send(self._last_end)
+        self._last_end = None
 
     def _tell_failures(self) -> None:
         """Tell the node how often its hooks failed; the next such word makes up for one that is lost."""

@@ -21,7 +21,7 @@ NONCE_SIZE = 16
 OPEN_ACTIONS = frozenset(("state", "status", "wait", "version", "challenge", "authenticate"))
 
 # What a client may ask again: it changes nothing.
-READING_ACTIONS = OPEN_ACTIONS | {"get"}
+READING_ACTIONS = OPEN_ACTIONS | {"get", "history"}
 
 
 def command_proof(secret: bytes, nonce: str) -> str:

@@ -33,6 +33,7 @@ from raftctl.net.binding import NotHere
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
+from raftctl.node.chronicle import Chronicle
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
 from raftctl.node.inbox import Inbox
@@ -144,13 +145,15 @@ class Daemon:
                     None, witness)  # type: ignore[arg-type]
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
                               lambda: self._writer.in_flight_since)
-        self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
+        self._chronicle = Chronicle(os.path.join(node.data_dir, "history"), self._status.silent_voters)
+        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle)
         self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
                               lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
                                         lambda error: _die(self._logs, error))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,
-                               self._requests, self._status, self._board, self._tell, self._resolve_members)
+                               self._requests, self._status, self._board, self._tell, self._resolve_members,
+                               self._chronicle)
         self._loop = Loop(turn, self._inbox)
         self._node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._listeners = Listeners(node, self._requests, self._status, lambda: self._logs.dropped)
@@ -194,6 +197,8 @@ class Daemon:
         self._tell(self._locked)
         self._writer.start()
         self._snapshotter.start()
+        self._chronicle.start()
+        self._chronicle.note("started", f"incarnation {self._identity.incarnation}")
         self._node_thread.start()
         self._listeners.start()
         word = self._listen()
@@ -256,6 +261,8 @@ class Daemon:
     def _stop_leading(self) -> None:
         """First half of an orderly stop: LEADER no more, then the guardian runs the outgoing hooks (§4.1)."""
         self._requests.stopping = True
+        self._chronicle.note("stopping", "its guardian was told to stop" if not self._again
+                             else "gives up its own cluster to join another")
         self._on_node_thread(lambda turn, now: turn.stop(now))
         self._tell({"kind": tether.STOPPING})
 
@@ -269,6 +276,7 @@ class Daemon:
         # The journal's last write may have a chunk for the snapshots.
         if self._writer.stop(CLOSE_S):
             self._snapshotter.stop(CLOSE_S)
+        self._chronicle.stop(CLOSE_S)
 
     def _end(self) -> int:
         if not self._again:
@@ -300,6 +308,8 @@ class Daemon:
             for message in self._line.receive(data):
                 if message["kind"] == tether.HOOKS:
                     self._status.tally.take_failures(message["failures"])
+                elif message["kind"] == tether.ENDED:
+                    self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
                 elif message["kind"] in kinds:
                     return message["kind"]
 

@@ -70,6 +70,21 @@ class Status:
             self._changed.wait(timeout_s)
         return self._shown
 
+    def silent_voters(self) -> str:
+        """Return which other voters were not heard for half of election min, in words; "" for none.
+
+        A leader's heartbeats, which they acknowledge, are closer together than that.
+        """
+        now, found = clock.now(), []
+        for member in self._shown.view.configuration.members:
+            if member.voter and member.instance != self._identity.instance:
+                age_ms = self._contacts.age_ms(member.instance, now)
+                if age_ms is None:
+                    found.append(f"{member.address} never heard")
+                elif 2 * age_ms * _MS >= self._node.election_min_ns:
+                    found.append(f"{member.address} silent for {age_ms} ms")
+        return ", ".join(found)
+
     def lease_left_s(self) -> float:
         """Return for how long this node holds the lease from now on, in s; 0 where it does not."""
         return clock.now().left_within(self._shown.view.lease_end) / 1e9
