@@ -278,7 +278,7 @@ _INPUTS: Dict[int, Callable[[Ask], object]] = {
     TRANSFER: lambda ask: Transfer(ask.token, ask.body.decode("ascii", "replace") or None),
 }
 _CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused",
-          "timeout")
+          "timeout", "store_full")
 
 
 def encode_reply(token: int, answer: Answer) -> bytes:

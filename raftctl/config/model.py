@@ -43,6 +43,10 @@ class NodeConfig(NamedTuple):
     service_name: str
     description: str
     user: Optional[str]
+    priority: int = 100
+    preempt: bool = False
+    http: Optional[Address] = None
+    """Host and port of the HTTP pages; the host may be a wildcard."""
 
 
 class Loaded(NamedTuple):

@@ -88,10 +88,31 @@ def refuse_too_many(count: int) -> None:
         raise UsageError(f"{count} nodes are too many; at most {NODES_LIMIT} vote in a cluster")
 
 
+def endpoint(value: Any) -> Address:
+    """`host:port` to listen on, the host as in `host`, an IPv6 address in brackets."""
+    example = '"127.0.0.1:9080"'
+    written = text(value, example)
+    if "://" in written:
+        raise UsageError(f"{shown(value)} has a scheme; write host and port alone: {example}")
+    bare, colon, digits = written.rpartition(":")
+    if not colon or not bare or not re.fullmatch("[0-9]{1,9}", digits):
+        raise UsageError(f"{shown(value)} is no host:port; write {example}")
+    if ":" in bare and not (bare.startswith("[") and bare.endswith("]")):
+        raise UsageError(f"{shown(value)}: an IPv6 address stands in brackets; write \"[::1]:9080\"")
+    return Address(host(bare), port(int(digits)))
+
+
 def port(value: Any) -> int:
     whole = number(value, 10000)
     if not 1 <= whole <= 65535:
         raise UsageError(f"port {whole} is out of range; use 1 to 65535")
+    return whole
+
+
+def priority(value: Any) -> int:
+    whole = number(value, 100)
+    if not 0 <= whole <= 255:
+        raise UsageError(f"{whole} is out of range; use 0 to 255")
     return whole
 
 

@@ -29,6 +29,7 @@ CODES: Dict[str, Code] = {
     "not_initialized": Code(errors.NO_LEADER, "raftctl status says what the node waits for"),
     "timeout": Code(errors.NO_LEADER, "nothing was changed; raftctl status says who is missing"),
     "busy": Code(errors.NO_LEADER, "nothing was changed; try again"),
+    "store_full": Code(errors.NO_LEADER, "free space in its data directory; the log of that node names it"),
     "stopping": Code(errors.NO_LEADER, "ask another node"),
     "unknown_outcome": Code(errors.UNKNOWN, "it may or may not have been done; read before you repeat it"),
     "not_allowed": Code(errors.NOT_ALLOWED,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from typing import Any, Callable, List, NamedTuple
+from typing import Any, Callable, List, NamedTuple, Optional
 
 from raftctl.base import clock
 from raftctl.base.errors import NoLeader, PeerFault
@@ -20,7 +20,8 @@ from raftctl.net.links import FrameIn, LinkDown, LinkUp
 from raftctl.node.alarm import Alarm
 from raftctl.node.inbox import Inbox
 from raftctl.node.snapshotter import ChunkRead, Taken
-from raftctl.raft.inputs import LEADER
+from raftctl.raft.inputs import LEADER, DiskRoom
+from raftctl.raft.messages import PLENTY
 
 _log = logging.getLogger(__name__)
 
@@ -29,9 +30,17 @@ LONGEST_WAIT_S = 5.0
 
 
 class Done(NamedTuple):
-    """The disk has write `number`."""
+    """The disk has write `number`; `has_room` as in `Persisted`."""
 
     number: int
+    has_room: bool
+
+
+class Room(NamedTuple):
+    """The disk is full, has `room` more bytes for entries, and `why` says what to do; None, "": it is not."""
+
+    room: Optional[int]
+    why: str
 
 
 class Ring(NamedTuple):
@@ -130,12 +139,22 @@ class Loop:
         return held
 
 
+def _take_room(turn: Turn, now: Instant, item: Room) -> None:
+    is_full = item.room is not None
+    if is_full and not turn.core.is_full:
+        _log.warning("%s; until then this node takes no new writes, but votes and follows", item.why)
+    elif turn.core.is_full and not is_full:
+        _log.warning("the disk has room again: this node takes new writes")
+    turn.core.step(now, DiskRoom(PLENTY if item.room is None else item.room))
+
+
 _STEPS = {
     LinkUp: lambda turn, now, item: turn.link_up(now, item.address, item.generation, item.hello),
     LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason,
                                                      item.disowns),
     FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
-    Done: lambda turn, now, item: turn.persisted(now, item.number),
+    Done: lambda turn, now, item: turn.persisted(now, item.number, item.has_room),
+    Room: _take_room,
     Taken: lambda turn, now, item: turn.snapshot_taken(now, item.mark),
     ChunkRead: lambda turn, now, item: turn.chunk_read(now, item.peer, item.wanted, item.data),
     Heard: lambda turn, now, item: turn.heard(now, item.hello),

@@ -10,10 +10,12 @@ from raftctl.raft import configuration as configurations
 from raftctl.raft import (
     election,
     following,
+    fullness,
     installing,
     leadership,
     lease,
     membership,
+    preference,
     proposals,
     release,
     removal,
@@ -27,7 +29,9 @@ from raftctl.raft.inputs import (
     Alarm,
     Campaign,
     ChangeAsked,
+    DiskRoom,
     Founded,
+    Health,
     Input,
     LinkDown,
     LinkUp,
@@ -46,6 +50,7 @@ from raftctl.raft.inputs import (
 )
 from raftctl.raft.messages import (
     CONFIGURATION,
+    PLENTY,
     Append,
     AppendReply,
     Entry,
@@ -58,11 +63,13 @@ from raftctl.raft.messages import (
     Release,
     Removed,
     SnapshotMark,
+    Standing,
     TimeoutNow,
     Vote,
     VoteReply,
 )
 from raftctl.raft.progress import Progress
+from raftctl.raft.standing import ORDINARY
 from raftctl.raft.state import NEVER, State
 
 
@@ -70,9 +77,9 @@ class Core:
     """One node's Raft. Steps and questions come from one thread; `now` never falls on either clock."""
 
     def __init__(self, own: Instance, incarnation: int, timing: Timing, restored: Restored, now: Instant,
-                 random: Callable[[], float]) -> None:
+                 random: Callable[[], float], standing: Standing = ORDINARY) -> None:
         """`random` returns floats in [0, 1). A restored promise begins a start vow at `now` (P2)."""
-        self._state = State(own, incarnation, timing, restored, now, random)
+        self._state = State(own, incarnation, timing, restored, now, random, standing)
         if self._state.configuration.voters == (own,):
             self._state.election_deadline = now      # nobody else to wait for; a start vow holds all the same
         else:
@@ -97,7 +104,7 @@ class Core:
         state.handed_out += len(committed)
         installed, state.installed = state.installed, None
         if state.role == LEADER:
-            state.uncommitted_bytes -= sum(len(entry.body) for entry in committed)
+            state.uncommitted_bytes -= sum(entry.size for entry in committed)
         ready = Ready(tuple(state.messages), write, committed, tuple(state.confirmed_reads),
                       tuple(state.accepted), tuple(state.refused), tuple(state.transferred),
                       tuple(state.decisions), self._deadline(now), self.view(), installed,
@@ -113,7 +120,7 @@ class Core:
         log = state.log
         return View(state.role, state.term, state.leader, lease_end, state.commit_index, log.last_index,
                     state.configuration, state.hard.removed, state.snapshot_index,
-                    log.last_index - log.base.index, log.size)
+                    log.last_index - log.base.index, log.size, self.is_full)
 
     @property
     def role(self) -> str:
@@ -164,6 +171,11 @@ class Core:
                      for peer, progress in state.progress.items())
 
     @property
+    def is_full(self) -> bool:
+        """Is the disk of this node full?"""
+        return self._state.room != PLENTY
+
+    @property
     def is_settled(self) -> bool:
         """Is the newest configuration known to be committed?"""
         return self._state.configuration_index <= self._state.commit_index
@@ -193,6 +205,7 @@ class Core:
         message = given.message
         if isinstance(message, Append):
             following.receive_append(self._state, now, given.peer, given.generation, message)
+            preference.repeat(self._state, now)
             return
         if isinstance(message, Install):
             installing.receive_install(self._state, now, given.peer, given.generation, message)
@@ -220,13 +233,16 @@ class Core:
     def _alarm(self, now: Instant, given: Alarm) -> None:
         if self._state.role == LEADER:
             leadership.leader_alarm(self._state, now)
+            preference.repeat(self._state, now)
+            if self._state.role == LEADER:
+                preference.consider(self._state, now)
         else:
             election.election_alarm(self._state, now)
 
     def _persisted(self, now: Instant, given: Persisted) -> None:
         state = self._state
         state.persisted(given.number)
-        installing.persisted(state, given.number)
+        installing.persisted(state, now, given)
         if state.role == LEADER:
             replication.advance_commit(state)
             lease.renew(state, now)
@@ -235,14 +251,19 @@ class Core:
         else:
             election.count_votes(state, now)
 
+    def _disk_room(self, now: Instant, given: DiskRoom) -> None:
+        fullness.note_room(self._state, given.room)
+
     def _snapshot_taken(self, now: Instant, given: SnapshotTaken) -> None:
         snapshots.taken(self._state, given.mark)
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
         known = self._state.incarnations.get(given.peer, 0)
         self._state.incarnations[given.peer] = max(known, given.incarnation)
+        self._state.standings.shook_hands(given.peer, given.incarnation)
         replication.link_up(self._state, given.peer, given.generation)
         election.link_up(self._state, given.peer)
+        preference.link_up(self._state, given.peer)
 
     def _link_down(self, now: Instant, given: LinkDown) -> None:
         self._state.links.pop(given.peer, None)
@@ -263,7 +284,10 @@ class Core:
         election.election_alarm(self._state, now)
 
     def _stopping(self, now: Instant, given: Stopping) -> None:
-        transfer.stop(self._state, now)
+        preference.stop(self._state, now)
+
+    def _health(self, now: Instant, given: Health) -> None:
+        preference.set_health(self._state, now, ok=given.ok)
 
     def _resigned(self, now: Instant, given: Resigned) -> None:
         transfer.resign(self._state, now)
@@ -272,12 +296,15 @@ class Core:
 _STEPS = {
     Received: Core._received, Proposed: Core._proposed, ChangeAsked: Core._change_asked,
     ReadAsked: Core._read_asked, Transfer: Core._transfer, Alarm: Core._alarm, Persisted: Core._persisted,
-    SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up, LinkDown: Core._link_down,
-    Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping, Resigned: Core._resigned,
+    DiskRoom: Core._disk_room, SnapshotTaken: Core._snapshot_taken, LinkUp: Core._link_up,
+    LinkDown: Core._link_down, Founded: Core._founded, Campaign: Core._campaign, Stopping: Core._stopping,
+    Health: Core._health,
+    Resigned: Core._resigned,
 }
 _RECEIVERS = {
     PreVote: election.receive_pre_vote, PreVoteReply: election.receive_pre_vote_reply,
     Vote: election.receive_vote, VoteReply: election.receive_vote_reply,
     AppendReply: replication.receive_append_reply, InstallReply: replication.receive_install_reply,
     TimeoutNow: transfer.receive_timeout_now, Removed: removal.receive_removed,
+    Standing: preference.receive_standing,
 }

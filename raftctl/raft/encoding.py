@@ -15,6 +15,7 @@ from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import (
     COMMAND,
     CONFIGURATION,
+    ENTRY_OVERHEAD,
     NOOP,
     Append,
     AppendReply,
@@ -30,6 +31,7 @@ from raftctl.raft.messages import (
     Release,
     Removed,
     SnapshotMark,
+    Standing,
     TimeoutNow,
     Vote,
     VoteReply,
@@ -37,10 +39,11 @@ from raftctl.raft.messages import (
 
 _ENTRY = struct.Struct("!BQQ")
 _SIZE = struct.Struct("!I")
+require(_SIZE.size + _ENTRY.size == ENTRY_OVERHEAD, "entries take more than is counted", ENTRY_OVERHEAD)
 _APPEND = struct.Struct("!QQQQQQQI")
 _HARD_STATE = struct.Struct("!QQQQ")
 _VOTE = struct.Struct("!QQQ")
-_PROVEN = struct.Struct("!QQ")
+_PROOF = struct.Struct("!QQ")
 _POSITION = struct.Struct("!QQ")
 _INSTANCE_LIMIT = 64
 ENTRY_HEAD_SIZE = _ENTRY.size
@@ -50,7 +53,7 @@ _MARK = struct.Struct("!QQQQI")
 
 PRE_VOTE, PRE_VOTE_REPLY, VOTE, VOTE_REPLY, APPEND, APPEND_REPLY, RELEASE, TIMEOUT_NOW = range(1, 9)
 INSTALL, INSTALL_REPLY = 9, 10
-REMOVED = 12
+STANDING, REMOVED = 11, 12
 
 
 def encode_entry(entry: Entry) -> bytes:
@@ -107,8 +110,9 @@ _FIXED = {
     PRE_VOTE: (PreVote, struct.Struct("!QQQ")),
     PRE_VOTE_REPLY: (PreVoteReply, struct.Struct("!Q?Q")),
     VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
-    APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQ")),
+    APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQQ")),
     INSTALL_REPLY: (InstallReply, struct.Struct("!QQQQQQ")),
+    STANDING: (Standing, struct.Struct("!B???Q")),
 }
 _KIND = {message: kind for kind, (message, _) in _FIXED.items()}
 
@@ -186,7 +190,7 @@ def decode_message(data: bytes) -> Message:
     if message is PreVote:
         return PreVote(fields[0], Position(*fields[1:]))
     if message is AppendReply:
-        return AppendReply(*fields[:5], Position(*fields[5:]))
+        return AppendReply(*fields[:5], Position(*fields[5:7]), fields[7])
     if message is InstallReply:
         return InstallReply(*fields[:3], Position(*fields[3:5]), fields[5])
     return message(*fields)
@@ -231,16 +235,16 @@ def _take_entry(data: bytes, offset: int) -> Tuple[Entry, int]:
 
 
 def _encode_release(release: Release) -> bytes:
-    proven = _PROVEN.pack(release.incarnation, release.term)
+    proven = _PROOF.pack(release.incarnation, release.term)
     return proven + _encode_instance(release.instance) + _encode_instance(release.successor)
 
 
 def _take_release(data: bytes, offset: int) -> Release:
     """Return the RELEASE from `offset` to the end of `data`."""
-    if len(data) < offset + _PROVEN.size:
+    if len(data) < offset + _PROOF.size:
         raise Malformed(f"Release cut short at byte {len(data)}")
-    incarnation, term = _PROVEN.unpack_from(data, offset)
-    instance, offset = _decode_instance(data, offset + _PROVEN.size)
+    incarnation, term = _PROOF.unpack_from(data, offset)
+    instance, offset = _decode_instance(data, offset + _PROOF.size)
     successor, offset = _decode_instance(data, offset)
     if offset != len(data) or not instance:
         raise Malformed(f"Release of nobody, or with {len(data) - offset} bytes too many")

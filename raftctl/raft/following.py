@@ -6,10 +6,11 @@ from typing import Union
 
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant
-from raftctl.raft import release
+from raftctl.raft import fullness, release
 from raftctl.raft.inputs import FOLLOWER, LEADER
-from raftctl.raft.messages import ORIGIN, Append, AppendReply, Install, Instance, Position
-from raftctl.raft.state import Acknowledgement, State, Vow
+from raftctl.raft.messages import ORIGIN, PLENTY, Append, AppendReply, Install, Instance, Position
+from raftctl.raft.pledges import Acknowledgement, Vow
+from raftctl.raft.state import State
 
 
 def heed(state: State, now: Instant, peer: Instance, generation: int,
@@ -37,7 +38,7 @@ def receive_append(state: State, now: Instant, peer: Instance, generation: int, 
         return
     if state.is_installing:
         # Nothing of it is proven while the log is being replaced; the vow is as good as ever.
-        state.send(peer, AppendReply(state.term, generation, message.round, True, 0, ORIGIN))
+        state.send(peer, AppendReply(state.term, generation, message.round, True, 0, ORIGIN, state.room))
         return
     proved = _take_entries(state, message)
     if proved is None:
@@ -77,14 +78,16 @@ def _take_entries(state: State, message: Append):
         if not state.log.holds(entry.position):
             break
         fresh += 1
-    new = message.entries[fresh:]
+    new = fullness.fitting(message.entries[fresh:], state.room)
     if new and new[0].index <= state.log.last_index:
         state.decide(f"{state.log.position(new[0].index)} conflicts with {new[0].position}",
                      f"truncates from {new[0].index}")
         state.truncate_from(new[0].index)
     for entry in new:
         state.append(entry)
-    return message.previous.index + len(message.entries)
+    if state.room != PLENTY:
+        state.room = max(state.room - fullness.size(new), 0)
+    return message.previous.index + fresh + len(new)
 
 
 def _hint(state: State, previous: Position) -> Position:
@@ -99,6 +102,7 @@ def acknowledge(state: State) -> None:
     if owed is None:
         return
     match = min(owed.proved, state.durable_index)
-    state.send(owed.leader, AppendReply(state.term, owed.generation, owed.round, True, match, ORIGIN))
+    state.send(owed.leader, AppendReply(state.term, owed.generation, owed.round, True, match, ORIGIN,
+                                        state.room))
     if match >= owed.proved:
         state.owed = None

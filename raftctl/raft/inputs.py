@@ -89,10 +89,17 @@ class Alarm(NamedTuple):
     """The deadline of the last `Ready` may have come; the core looks at the clocks itself."""
 
 
+class DiskRoom(NamedTuple):
+    """The disk is full, with room for `room` bytes of entries behind what is durable; `PLENTY`: not full."""
+
+    room: int
+
+
 class Persisted(NamedTuple):
-    """Write `number` and all before it are durable."""
+    """Write `number` and all before it are durable; `has_room`: save for a snapshot that its chunk begins."""
 
     number: int
+    has_room: bool = True
 
 
 class SnapshotTaken(NamedTuple):
@@ -132,12 +139,18 @@ class Stopping(NamedTuple):
     """Hold no lease and campaign no more; a leader's heartbeats go on until `Resigned` (pitfall 9.7)."""
 
 
+class Health(NamedTuple):
+    """What the check of this host says; healthy until told otherwise (design §4.2)."""
+
+    ok: bool
+
+
 class Resigned(NamedTuple):
     """The outgoing work of this host has ended: RELEASE all vows to us, irrevocably (P4)."""
 
 
-Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, SnapshotTaken, LinkUp,
-              LinkDown, Founded, Campaign, Stopping, Resigned]
+Input = Union[Received, Proposed, ChangeAsked, ReadAsked, Transfer, Alarm, Persisted, DiskRoom,
+              SnapshotTaken, LinkUp, LinkDown, Founded, Campaign, Stopping, Health, Resigned]
 
 
 class Decision(NamedTuple):
@@ -177,7 +190,7 @@ class View(NamedTuple):
     """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it.
 
     `removed`: as in `HardState`. `snapshot_index`: of the newest snapshot, 0 without one. `log_count`,
-    `log_bytes`: the log in memory.
+    `log_bytes`: the log in memory. `is_full`: is the disk of this node?
     """
 
     role: str
@@ -191,6 +204,7 @@ class View(NamedTuple):
     snapshot_index: int = 0
     log_count: int = 0
     log_bytes: int = 0
+    is_full: bool = False
 
 
 class Ready(NamedTuple):

@@ -12,6 +12,7 @@ from raftctl.raft.inputs import LEADER
 from raftctl.raft.messages import NOOP, Entry
 from raftctl.raft.reads import Reads
 from raftctl.raft.rounds import Rounds
+from raftctl.raft.standing import why_reluctant
 from raftctl.raft.state import MS, State
 
 
@@ -24,11 +25,12 @@ def begin(state: State, now: Instant, votes: int) -> None:
     state.repeats.forget()
     state.term_start = state.log.last_index + 1
     waiting = state.log.between(state.handed_out, state.log.last_index)
-    state.uncommitted_bytes = sum(len(entry.body) for entry in waiting)
+    state.uncommitted_bytes = sum(entry.size for entry in waiting)
     state.append(Entry(state.term, state.term_start, NOOP, b""))
     # Whom this node vowed to before is deposed by the votes: no promise is open any more (P2, start vow).
     state.set_hard(promise=0)
-    state.decide(f"votes {votes}/{total}", f"leader term {state.term}, appends no-op {state.log.last}")
+    role = "caretaker" if why_reluctant(state.standings.own) else "leader"
+    state.decide(f"votes {votes}/{total}", f"{role} term {state.term}, appends no-op {state.log.last}")
     replication.add_progress(state)
     replication.begin_round(state, now)
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import quorum_index
 from raftctl.raft.inputs import LEADER
+from raftctl.raft.standing import why_unfit
 from raftctl.raft.state import MS, State
 
 
@@ -33,7 +34,7 @@ def renew(state: State, now: Instant) -> None:
 
 
 def may_show_leader(state: State) -> bool:
-    return state.role == LEADER and not state.stopping and state.resigned_term < state.term
+    return state.role == LEADER and state.resigned_term < state.term and not why_unfit(state.standings.own)
 
 
 def show(state: State, now: Instant) -> None:
@@ -42,5 +43,5 @@ def show(state: State, now: Instant) -> None:
     if shows and not state.shows_leader:
         state.decide(f"leased for {now.left_within(state.lease_end) // MS} ms", "shows LEADER")
     elif state.shows_leader and not shows:
-        state.decide("stops" if state.stopping else "lease over", "shows CANDIDATE")
+        state.decide(why_unfit(state.standings.own) or "lease over", "shows CANDIDATE")
     state.shows_leader = shows

@@ -107,12 +107,12 @@ class Log:
         return tuple(self._entries[after - self.base.index:max(upto - self.base.index, 0)])
 
     def chunk(self, after: int, byte_limit: int) -> Tuple[Entry, ...]:
-        """Return entries behind `after`, at least one if any, of about `byte_limit` body bytes at most."""
+        """Return entries behind `after`, at least one if any, that take `byte_limit` bytes at most."""
         taken: List[Entry] = []
         size = 0
         for place in range(after - self.base.index, len(self._entries)):
             entry = self._entries[place]
-            size += len(entry.body)
+            size += entry.size
             if taken and size > byte_limit:
                 break
             taken.append(entry)

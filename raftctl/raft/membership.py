@@ -39,9 +39,9 @@ def ask_change(state: State, now: Instant, request: int, wanted: Configuration) 
         state.refuse(request, code)
         return
     index = state.log.last_index + 1
-    body = configurations.encode(wanted)
-    state.uncommitted_bytes += len(body)
-    state.append(Entry(state.term, index, CONFIGURATION, body))
+    entry = Entry(state.term, index, CONFIGURATION, configurations.encode(wanted))
+    state.uncommitted_bytes += entry.size
+    state.append(entry)
     replication.add_progress(state)
     state.accepted.append(Accepted(request, state.term, index))
     voters = " ".join(state.name(voter) for voter in wanted.voters)

@@ -28,6 +28,10 @@ class Position(NamedTuple):
 ORIGIN = Position(0, 0)
 
 
+# What an entry takes in an append beside its body: length, kind, term, index.
+ENTRY_OVERHEAD = 21
+
+
 class Entry(NamedTuple):
     """One log entry. `kind`: NOOP, COMMAND (body: the store's) or CONFIGURATION (`configuration.encode`)."""
 
@@ -39,6 +43,11 @@ class Entry(NamedTuple):
     @property
     def position(self) -> Position:
         return Position(self.term, self.index)
+
+    @property
+    def size(self) -> int:
+        """How many bytes of an append it takes: limits go by it, so that empty entries can't overrun them."""
+        return ENTRY_OVERHEAD + len(self.body)
 
 
 class HardState(NamedTuple):
@@ -69,7 +78,11 @@ class SnapshotMark(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`."""
+    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`.
+
+    First an empty one: the disk makes room for all of it, or answers that there is none (P3: a full disk
+    costs nobody a vote).
+    """
 
     mark: SnapshotMark
     offset: int
@@ -166,13 +179,17 @@ class Append(NamedTuple):
     entries: Tuple[Entry, ...]
 
 
+# Room on a disk that is not full, in bytes.
+PLENTY = 2**64 - 1
+
+
 class AppendReply(NamedTuple):
     """`round` is the append's; `generation` that of the connection on which it came (P2 counts no other).
 
     accepted: all up to `match` is durable here and equal to the leader's log.
     refused (the logs differ at `previous`): `match` is 0, `hint` is the last position here that could agree:
     the leader goes back by whole terms (Raft §5.3, last paragraphs). `term` above the leader's ends its
-    leadership.
+    leadership. `room`: how many bytes of entries the disk here can take (`fullness.py`).
     """
 
     term: int
@@ -181,6 +198,7 @@ class AppendReply(NamedTuple):
     accepted: bool
     match: int
     hint: Position
+    room: int = PLENTY
 
 
 class Install(NamedTuple):
@@ -232,5 +250,20 @@ class Removed(NamedTuple):
     configuration: bytes
 
 
+class Standing(NamedTuple):
+    """How fit its sender is to lead (design §4.2); the defaults are what is assumed of who said nothing.
+
+    `priority`: 0 to 255; 0 is a witness, which never shows LEADER. `healthy`: its host's check passes.
+    `stopping`: it campaigns no more. `preempt`: it wants leadership moved to it from a lower priority.
+    `incarnation` is set where it is said: late words of an older one count nothing.
+    """
+
+    priority: int = 100
+    healthy: bool = True
+    stopping: bool = False
+    preempt: bool = False
+    incarnation: int = 0
+
+
 Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Install, InstallReply, Release,
-                TimeoutNow, Removed]
+                TimeoutNow, Standing, Removed]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from raftctl.base.instants import Instant
+from raftctl.raft.messages import PLENTY
 
 if TYPE_CHECKING:
     from raftctl.raft.snapshots import Transfer
@@ -14,20 +15,21 @@ class Progress:
     """`next_index` and `match_index` of Raft Figure 2, and the flow control around them.
 
     Probing: one append at a time until one is accepted. Otherwise appends follow each other without waiting,
-    up to `IN_FLIGHT_LIMIT` body bytes unanswered, so that a slow peer costs the others nothing. `transfer`:
-    the snapshot that it gets instead of entries (`snapshots.py`).
+    up to `IN_FLIGHT_LIMIT` bytes of entries unanswered, so that a slow peer costs the others nothing.
+    `transfer`: the snapshot that it gets instead of entries (`snapshots.py`).
     """
 
     IN_FLIGHT_LIMIT = 1 << 20
 
     __slots__ = ("match_index", "next_index", "probing", "probe_sent", "acked_round", "last_ack",
-                 "_in_flight", "in_flight_bytes", "transfer")
+                 "room", "_in_flight", "in_flight_bytes", "transfer")
 
     def __init__(self, next_index: int) -> None:
         self.match_index = 0
         self.next_index = next_index
         self.acked_round = 0
         self.last_ack: Optional[Instant] = None
+        self.room = PLENTY               # of its disk, by its last acknowledgement
         self.transfer: Optional[Transfer] = None
         self.restart()
 
@@ -44,8 +46,13 @@ class Progress:
     def may_send(self) -> bool:
         return not self.probe_sent if self.probing else self.in_flight_bytes < self.IN_FLIGHT_LIMIT
 
+    @property
+    def room_left(self) -> int:
+        """Return how many bytes of entries its disk can take, besides those on their way."""
+        return self.room if self.room == PLENTY else max(self.room - self.in_flight_bytes, 0)
+
     def sent(self, last_index: int, size: int) -> None:
-        """Note an append with entries up to `last_index` of `size` body bytes."""
+        """Note an append with entries up to `last_index` of `size` bytes."""
         if self.probing:
             self.probe_sent = True
             return

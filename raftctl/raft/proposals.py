@@ -1,12 +1,13 @@
-"""Proposals: appended by the leader, held while it hands over, refused when too much is uncommitted."""
+"""Proposals: appended by the leader, held while it hands over, refused where disks or memory are full."""
 
 from __future__ import annotations
 
+from raftctl.raft import fullness
 from raftctl.raft.inputs import LEADER, Accepted, Proposed
-from raftctl.raft.messages import Entry
+from raftctl.raft.messages import ENTRY_OVERHEAD, Entry
 from raftctl.raft.state import State
 
-# Body bytes that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
+# Bytes of entries that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
 UNCOMMITTED_LIMIT = 64 << 20
 
 
@@ -15,10 +16,14 @@ def propose(state: State, given: Proposed) -> None:
     if state.role != LEADER:
         state.refuse(given.request, "no_leader")
         return
+    full = fullness.why_refused(state)
+    if full:
+        state.refuse(given.request, "store_full", full)
+        return
     if state.uncommitted_bytes >= UNCOMMITTED_LIMIT:
         state.refuse(given.request, "busy")
         return
-    state.uncommitted_bytes += len(given.body)
+    state.uncommitted_bytes += ENTRY_OVERHEAD + len(given.body)
     if state.handover:
         state.handover.held.append(given)     # refused with "no_leader" at the RELEASE: the next leader's
     else:

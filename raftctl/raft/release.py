@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Tuple
+
 from raftctl.base.instants import Instant
+from raftctl.raft.configuration import Member
 from raftctl.raft.messages import Instance, Release
-from raftctl.raft.state import MS, State, Vow
+from raftctl.raft.pledges import Vow
+from raftctl.raft.standing import why_unfit
+from raftctl.raft.state import MS, State
 
 
 def receive_release(state: State, now: Instant, message: Release) -> None:
@@ -37,7 +42,8 @@ def receive_release(state: State, now: Instant, message: Release) -> None:
     state.hurry_end = now.plus(state.timing.election_min)
     state.election_deadline = now.plus(wait)
     state.election_was_late = False
-    state.decide(f"{name} released term {message.term}", f"campaigns in {wait // MS} ms, rank {rank}{after}")
+    wait_ms = now.until(state.campaign_due) // MS
+    state.decide(f"{name} released term {message.term}", f"campaigns in {wait_ms} ms, rank {rank}{after}")
 
 
 def ends(vow: Vow, proof: Release) -> bool:
@@ -71,8 +77,17 @@ def _remember(state: State, proof: Release) -> None:
 
 
 def _rank(state: State, proof: Release) -> int:
-    """Return this node's place among the surviving voters by address: the others get 10 ms each before it."""
-    survivors = sorted((member.address, member.instance) for member in state.configuration.members
-                       if member.voter and member.instance not in (proof.instance, proof.successor))
-    return next((rank for rank, (_, instance) in enumerate(survivors) if instance == state.own),
+    """Return this node's place among the surviving voters: the others get 10 ms each before it.
+
+    By priority, then address; who would be a caretaker, or stops, comes last.
+    """
+    def order(member: Member) -> Tuple[bool, int, str]:
+        own = member.instance == state.own
+        standing = state.standings.own if own else state.standings.of(member.instance)
+        return bool(why_unfit(standing)), -standing.priority, member.address
+
+    survivors = sorted((member for member in state.configuration.members
+                        if member.voter and member.instance not in (proof.instance, proof.successor)),
+                       key=order)
+    return next((rank for rank, member in enumerate(survivors) if member.instance == state.own),
                 len(survivors))

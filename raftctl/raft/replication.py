@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Optional, Tuple, Union
 
 from raftctl.base.instants import Instant
-from raftctl.raft import lease, snapshots
+from raftctl.raft import fullness, lease, snapshots
 from raftctl.raft.configuration import quorum_index
 from raftctl.raft.inputs import LEADER
 from raftctl.raft.messages import ORIGIN, Append, AppendReply, Entry, InstallReply, Instance, Position
 from raftctl.raft.progress import Progress
 from raftctl.raft.state import State
 
-# Body bytes of one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
+# Bytes of the entries in one append; larger ones would hold up heartbeats behind them (pitfall 6.2).
 CHUNK_BYTES = 64 * 1024
 
 
@@ -44,7 +44,8 @@ def flush(state: State, now: Instant) -> None:
         if snapshots.must_install(state, progress):
             snapshots.send(state, now, peer, progress)
             continue
-        while progress.may_send and progress.next_index <= state.log.last_index:
+        while (progress.may_send and progress.next_index <= state.log.last_index
+               and _next_entries(state, progress)):
             _send_append(state, peer, progress, with_entries=True)
 
 
@@ -54,10 +55,16 @@ def _send_append(state: State, peer: Instance, progress: Progress, *, with_entri
         state.send_now(peer, _append(state, ORIGIN, ()))
         return
     previous = min(progress.next_index - 1, state.log.last_index)
-    entries = state.log.chunk(previous, CHUNK_BYTES) if with_entries else ()
+    entries = _next_entries(state, progress) if with_entries else ()
     state.send_now(peer, _append(state, state.log.position(previous), entries))
     if with_entries and (entries or progress.probing):
-        progress.sent(previous + len(entries), sum(len(entry.body) for entry in entries))
+        progress.sent(previous + len(entries), sum(entry.size for entry in entries))
+
+
+def _next_entries(state: State, progress: Progress) -> Tuple[Entry, ...]:
+    """Return what the peer lacks, as much as goes into one append and onto its disk."""
+    previous = min(progress.next_index - 1, state.log.last_index)
+    return fullness.fitting(state.log.chunk(previous, CHUNK_BYTES), progress.room_left)
 
 
 def _append(state: State, previous: Position, entries: Tuple[Entry, ...]) -> Append:
@@ -80,6 +87,7 @@ def receive_append_reply(state: State, now: Instant, peer: Instance, message: Ap
     if progress is None:
         return
     if message.accepted:
+        progress.room = message.room
         if progress.accepted(min(message.match, state.log.last_index)):
             advance_commit(state)
         if not snapshots.must_install(state, progress):

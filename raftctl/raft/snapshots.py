@@ -69,7 +69,12 @@ def compact(state: State) -> None:
 
 
 def may_take(state: State) -> bool:
-    """May another snapshot be taken: is the older of the two, which it would displace, not being sent?"""
+    """May another snapshot be taken: is the older of the two, which it would displace, not being sent?
+
+    While one is being installed there is nothing to take one of.
+    """
+    if state.is_installing:
+        return False
     return (len(state.snapshots) < 2
             or not any(transfer.mark == state.snapshots[0] for transfer in _transfers(state)))
 

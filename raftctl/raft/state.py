@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
+from raftctl.raft import fullness
 from raftctl.raft.configuration import NOBODY, Configuration
 from raftctl.raft.inputs import (
     FOLLOWER,
@@ -27,6 +28,7 @@ from raftctl.raft.log import Log
 from raftctl.raft.messages import (
     CONFIGURATION,
     ORIGIN,
+    PLENTY,
     Entry,
     Install,
     Instance,
@@ -34,49 +36,19 @@ from raftctl.raft.messages import (
     Position,
     Release,
     SnapshotMark,
+    Standing,
     Write,
 )
 from raftctl.raft.partial import Partial
+from raftctl.raft.pledges import Acknowledgement, Handover, Vow
 from raftctl.raft.progress import Progress
 from raftctl.raft.reads import Reads
 from raftctl.raft.repeats import Repeats
 from raftctl.raft.rounds import Rounds
+from raftctl.raft.standing import Standings, why_reluctant
 
 NEVER = Instant(0, 0)
 MS = 1_000_000
-
-
-class Vow(NamedTuple):
-    """P2: until both clocks reached `end`, no vote, no pre-vote, no candidacy, no term from a vote request.
-
-    Owed to the leader `to` of that incarnation and term; None where a start can't know to whom (start vow).
-    """
-
-    to: Optional[Instance]
-    incarnation: int
-    term: int
-    end: Instant
-
-
-class Acknowledgement(NamedTuple):
-    """What this follower owes its leader: the round to echo, and how far its words proved our log equal."""
-
-    leader: Instance
-    generation: int
-    round: int
-    proved: int
-
-
-class Handover(NamedTuple):
-    """A transfer before its RELEASE: `successor` has until `deadline` to catch up; proposals are `held`.
-
-    `request` None: the leader's own wish.
-    """
-
-    request: Optional[int]
-    successor: Instance
-    deadline: Instant
-    held: List[Proposed]
 
 
 class _AtDisk(NamedTuple):
@@ -89,13 +61,13 @@ class State:
     """All mutable state of one core. Owned by the thread that steps the core."""
 
     def __init__(self, own: Instance, incarnation: int, timing: Timing, restored: Restored, now: Instant,
-                 random: Callable[[], float]) -> None:
+                 random: Callable[[], float], standing: Standing) -> None:
         self.own, self.incarnation, self.timing, self.random = own, incarnation, timing, random
         self._restore(restored)
         self.configuration, self.configuration_index = self._find_configuration()
         self.role = FOLLOWER
         self.leader: Optional[Instance] = None
-        self.stopping = False
+        self.standings = Standings(standing)
         self.links: Dict[Instance, int] = {}             # peer → generation of our own connection
         self.incarnations: Dict[Instance, int] = {}      # the newest that shook hands with us
         self.released: Dict[Tuple[Instance, int], int] = {}   # (peer, incarnation) → last term, given up (P4)
@@ -108,6 +80,7 @@ class State:
         self.hard_number = 0                             # the write that carries the present hard state
         self.write_number = self.persisted_number = 0
         self.at_disk: Optional[_AtDisk] = None
+        self.room = self.disk_left = PLENTY              # see `fullness.py`
         self._held: List[Tuple[int, Instance, Message]] = []
 
         self.vow = Vow(None, 0, 0, now.plus(self.hard.promise))
@@ -166,6 +139,15 @@ class State:
         return self.configuration.is_voter(self.own)
 
     @property
+    def stopping(self) -> bool:
+        return self.standings.own.stopping
+
+    @property
+    def is_reluctant(self) -> bool:
+        """Would this node be a caretaker only, and are there others to campaign before it (design §4.2)?"""
+        return bool(why_reluctant(self.standings.own)) and self.configuration.voters != (self.own,)
+
+    @property
     def can_campaign(self) -> bool:
         """Is this node one of those that may lead, once no vow forbids it (pitfalls 3.10, 9.7)?
 
@@ -181,7 +163,10 @@ class State:
     @property
     def campaign_due(self) -> Instant:
         """The first moment at which the election timeout is over and no vow forbids a candidacy."""
-        return later(self.election_deadline, self.vow.end)
+        due = self.election_deadline
+        if self.role == FOLLOWER and self.is_reluctant:
+            due = due.plus(self.timing.election_max)
+        return later(due, self.vow.end)
 
     @property
     def peers(self) -> Tuple[Instance, ...]:
@@ -262,8 +247,8 @@ class State:
         Until that is durable, what is committed and on disk here goes on counting, and nothing more.
         """
         require(base.index > self.commit_index, "a new log for what is committed", base, self.commit_index)
-        self.durable_index = min(self.durable_index, self.commit_index)
         self.durable_before = self.log.position(self.durable_index)
+        self.durable_index = min(self.durable_index, self.commit_index)
         self._reset_log(base)
         self.submitted_index = base.index
         if self.at_disk:
@@ -295,22 +280,23 @@ class State:
 
     def take_write(self) -> Optional[Write]:
         """Return the next batch for the disk: None while one is there, or where there is nothing to write."""
-        last = self.log.last_index
+        if self.at_disk is not None:
+            return None
+        entries = fullness.next_batch(self)
         has_chunk = self.partial is not None and self.partial.has_chunk
-        if self.at_disk is not None or not (self.hard_dirty or self.submitted_index < last or has_chunk
-                                            or self.new_base):
+        may_free = self.room != PLENTY and self.drop_upto > self.dropped_upto
+        if not (self.hard_dirty or entries or has_chunk or self.new_base or may_free):
             return None
         self.write_number += 1
         chunk = self.partial.take_chunk(self.write_number) if self.partial else None
         base, self.new_base = self.new_base, None
         drop_upto = self.drop_upto if self.drop_upto > self.dropped_upto else 0
         self.dropped_upto = self.drop_upto
-        entries = self.log.between(self.submitted_index, last)
         hard = self.hard if self.hard_dirty else None
         if hard is not None:
             self.hard_number = self.write_number
-        self.hard_dirty, self.submitted_index = False, last
-        self.at_disk = _AtDisk(self.write_number, last, self.hard.term)
+        self.hard_dirty = False
+        self.at_disk = _AtDisk(self.write_number, self.submitted_index, self.hard.term)
         return Write(self.write_number, hard, entries, None, chunk, base, drop_upto)
 
     def persisted(self, number: int) -> None:
@@ -352,9 +338,11 @@ class State:
         return self.lease_end != NEVER and now.within(self.lease_end)
 
     def set_election_deadline(self, now: Instant) -> None:
-        """Draw the randomized election timeout anew (Raft §5.2)."""
+        """Draw the randomized election timeout anew (Raft §5.2), earlier for a higher priority."""
         least, most = self.timing.election_min, self.timing.election_max
-        self.election_deadline = now.plus(least + int(self.random() * (most - least)))
+        rivals = [voter for voter in self.configuration.voters if voter not in (self.own, self.leader)]
+        place = self.standings.place(self.random(), rivals)
+        self.election_deadline = now.plus(least + int(place * (most - least)))
         self.election_was_late = False
 
     def hurry_election(self, now: Instant, least_ms: int, most_ms: int) -> None:

@@ -15,10 +15,12 @@ from __future__ import annotations
 from typing import Optional
 
 from raftctl.base.instants import Instant
-from raftctl.raft import election, lease, proposals, release
+from raftctl.raft import election, proposals, release
 from raftctl.raft.inputs import LEADER, Transferred
-from raftctl.raft.messages import Instance, Release, TimeoutNow
-from raftctl.raft.state import MS, Handover, State
+from raftctl.raft.messages import PLENTY, Instance, Release, TimeoutNow
+from raftctl.raft.pledges import Handover
+from raftctl.raft.standing import why_unfit
+from raftctl.raft.state import MS, State
 
 # --- the leader
 
@@ -34,7 +36,7 @@ def ask(state: State, now: Instant, request: int, to: Optional[Instance]) -> Non
     if state.handover:
         state.refuse(request, "busy", f"hands over to {state.name(state.handover.successor)} already")
         return
-    successor = to or best_successor(state, now, 0)
+    successor = to or best_successor(state, now)
     reason = why_no_successor(state, now, successor) if successor else "no other voter is fit to lead"
     if successor is None or reason:
         state.refuse(request, "refused", f"{state.name(successor)} {reason}" if successor else reason)
@@ -48,11 +50,22 @@ def begin(state: State, now: Instant, successor: Instance, cause: str, request: 
     state.decide(cause, f"holds proposals until {state.name(successor)} has {state.log.last}")
 
 
-def best_successor(state: State, now: Instant, least_match: int) -> Optional[Instance]:
-    """Return the fit voter that is known to hold most, from `least_match` on; of equals the first address."""
-    fit = [(-progress.match_index, state.name(peer), peer) for peer, progress in state.progress.items()
-           if progress.match_index >= least_match and not why_no_successor(state, now, peer)]
-    return min(fit)[2] if fit else None
+def best_successor(state: State, now: Instant, *, waits: bool = True,
+                   above: Optional[int] = None) -> Optional[Instance]:
+    """Return the best of the fit voters that hold all that is committed: by priority, log, address.
+
+    Where the leader does not wait for it to catch up, the longest log comes first, as the others vote by it.
+    One whose disk is full comes last. `above`: only one of a higher priority that preempts.
+    """
+    fit = []
+    for peer, progress in state.progress.items():
+        standing, is_full = state.standings.of(peer), progress.room != PLENTY
+        if above is not None and (is_full or not (standing.preempt and standing.priority > above)):
+            continue
+        if progress.match_index >= state.commit_index and not why_no_successor(state, now, peer):
+            merits = (-standing.priority, -progress.match_index)
+            fit.append((is_full, merits if waits else merits[::-1], state.name(peer), peer))
+    return min(fit)[-1] if fit else None
 
 
 def why_no_successor(state: State, now: Instant, peer: Instance) -> str:
@@ -66,7 +79,7 @@ def why_no_successor(state: State, now: Instant, peer: Instance) -> str:
         return "is not connected"
     if progress.last_ack is None or now.reached(progress.last_ack.plus(state.timing.election_min)):
         return "does not answer"
-    return ""
+    return why_unfit(state.standings.of(peer))
 
 
 def go_on(state: State, now: Instant) -> None:
@@ -111,20 +124,17 @@ def _release(state: State, now: Instant, cause: str, successor: Optional[Instanc
     state.become_follower(now, state.term, None)
 
 
-def stop(state: State, now: Instant) -> None:
-    """Show no LEADER and campaign no more; a leader's heartbeats go on until it resigns (pitfall 9.7)."""
-    state.stopping = True
+def wait_for_outgoing_work(state: State) -> None:
+    """This node stops: give up a transfer that is under way; `resign` names whoever is the best by then."""
     if state.handover:
-        # The RELEASE has to wait for the outgoing work now, and names whoever is the best by then.
         reason = f"stops before {state.name(state.handover.successor)} caught up"
         _abort(state, state.handover, "stopping", reason)
-    lease.show(state, now)
 
 
 def resign(state: State, now: Instant) -> None:
     """RELEASE now, and tell the best voter to lead, if one is known to hold all that is committed (P4)."""
     if state.role == LEADER:
-        _release(state, now, "outgoing work has ended", best_successor(state, now, state.commit_index))
+        _release(state, now, "outgoing work has ended", best_successor(state, now, waits=False))
 
 
 # --- the successor
@@ -148,10 +158,11 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
     token, vow = message.token, state.vow
     if token.term != state.term:
         return f"is in term {state.term}"
-    if state.stopping:
-        return "is stopping"
-    if not state.is_voter:
+    if not state.is_voter or state.is_removed:
         return "is no voter"
+    unfit = why_unfit(state.standings.own)
+    if unfit:
+        return unfit
     if state.is_installing:
         return "is installing a snapshot"
     if not state.log.holds(message.last):

@@ -9,6 +9,7 @@ from raftctl.raft import messages
 from raftctl.raft.configuration import Configuration, Member, encode
 from raftctl.raft.inputs import (
     ChangeAsked,
+    Health,
     Proposed,
     ReadAsked,
     Received,
@@ -28,7 +29,7 @@ from scenario.world import Setting, World
 
 MESSAGES = {name: getattr(messages, name) for name in
             ("PreVote", "PreVoteReply", "Vote", "VoteReply", "Append", "AppendReply", "Install",
-             "InstallReply", "Release", "TimeoutNow", "Removed")}
+             "InstallReply", "Release", "TimeoutNow", "Standing", "Removed")}
 # Fields of messages that are spans; scripts write them in ms.
 SPANS = ("vow_left", "election_min")
 Words = Sequence[str]
@@ -81,7 +82,8 @@ def down(world: World, name: str) -> Node:
 
 def cluster(words: Words) -> World:
     """Return the world of a `cluster` line; nodes are the words before the first option."""
-    options = ("learners", "election", "heartbeat", "latency", "disk", "leader", "term", "log")
+    options = ("learners", "election", "heartbeat", "latency", "disk", "leader", "term", "log", "priority",
+               "preempt")
     first = next((place for place, word in enumerate(words) if word in options), len(words))
     setting, given = Setting(), pairs(words[first:], options)
     setting.voters, setting.learners = list(words[:first]), given.get("learners", [])
@@ -93,6 +95,9 @@ def cluster(words: Words) -> World:
     setting.latency_ns = ns(given.get("latency", ["1"])[0])
     setting.disk_ns = ns(given.get("disk", ["0"])[0])
     setting.leader = given.get("leader", [None])[0]
+    priority = given.get("priority", [])
+    setting.priorities = dict(zip(priority[::2], map(int, priority[1::2])))
+    setting.preempting = given.get("preempt", [])
     setting.term = int(given.get("term", ["2"])[0])
     setting.last_index = int(given.get("log", ["2"])[0])
     return World(setting)
@@ -138,6 +143,10 @@ def set_disk(world: World, words: Words) -> None:
 def set_latency(world: World, words: Words) -> None:
     for way in ways(words[:-1]):
         world.network.latencies[way] = ns(words[-1])
+
+
+def set_room(world: World, words: Words) -> None:
+    world.nodes[words[0]].disk.has_room = {"yes": True, "no": False}[words[1]]
 
 
 # --- time
@@ -242,6 +251,11 @@ def resign(world: World, words: Words) -> None:
     node = running(world, words[0])
     node.give(Stopping())
     node.give(Resigned())
+
+
+def health(world: World, words: Words) -> None:
+    for name in words[1:]:
+        running(world, name).give(Health({"ok": True, "bad": False}[words[0]]))
 
 
 def pause(world: World, words: Words) -> None:
@@ -409,6 +423,7 @@ COMMANDS: Dict[str, Entry] = {
     "clock": Entry(set_clock, True, "clock NODE [boot RATE] [raw RATE]", "how fast its clocks run (1: true)"),
     "disk": Entry(set_disk, True, "disk NODE MS|stuck",
                   "how long a sync takes; stuck: until a later disk command"),
+    "room": Entry(set_room, True, "room NODE yes|no", "has its disk room for a snapshot that is sent to it?"),
     "latency": Entry(set_latency, True, "latency NODE from|to NODE… MS",
                      "how long messages are on their way"),
     "run": Entry(run, False, "run to MS | run for MS", "let time pass, that moment included"),
@@ -426,6 +441,7 @@ COMMANDS: Dict[str, Entry] = {
     "kill": Entry(kill, False, "kill NODE…", "it is gone at once; what was not synced is lost"),
     "stop": Entry(stop, False, "stop NODE [work MS]", "orderly: outgoing work of that length, RELEASE, gone"),
     "resign": Entry(resign, False, "resign NODE", "orderly as well, but the process lives on for now"),
+    "health": Entry(health, False, "health ok|bad NODE…", "what the check of its host says from now on"),
     "pause": Entry(pause, False, "pause NODE…", "time goes on, it does nothing, what comes waits"),
     "resume": Entry(resume, False, "resume NODE…", "it wakes: its late alarm first, then what waited"),
     "release": Entry(release, False, "release NODE [term T] [incarnation N]",
@@ -440,7 +456,8 @@ COMMANDS: Dict[str, Entry] = {
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
     "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…",
                  "a forged or late message arrives at once"),
-    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]", "what the nodes (all) hold now"),
+    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]",
+                  "what the nodes (all) hold now"),
 }
 
 

@@ -139,6 +139,8 @@ class Invariants:
         self._vote_taken(node, view, log)
         leased = [other.name for other in self._world.nodes.values() if other.is_leased]
         self._require(len(leased) <= 1, "P2: two lease holders", node, " ".join(leased))
+        fit = node.standing.priority and node.healthy
+        self._require(not node.is_leased or fit, "a caretaker shows LEADER", node, view.term)
         given_up = self._given_up.get((node.name, node.incarnation), 0)
         self._require(not node.is_leased or view.term > given_up, "P4: a lease in a released term", node,
                       view.term)

@@ -8,8 +8,8 @@ from raftctl.base.instants import Instant
 from raftctl.raft import snapshots
 from raftctl.raft.configuration import Configuration, decode
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import Alarm, Input, Persisted, Ready, Restored, SnapshotTaken, View
-from raftctl.raft.messages import COMMAND, NOOP, Entry, Release, SnapshotMark
+from raftctl.raft.inputs import Alarm, Health, Input, Ready, Restored, SnapshotTaken, View
+from raftctl.raft.messages import COMMAND, NOOP, Entry, Release, SnapshotMark, Standing
 from scenario.clock import Clock
 from scenario.disk import Disk
 
@@ -30,6 +30,9 @@ class Node:
         self.timing = world.timing
         self.draw = 0.5                    # what the random source answers: an election timeout as a fraction
         self.paused = False
+        self.healthy = True
+        priority = world.setting.priorities.get(name, 100)
+        self.standing = Standing(priority, preempt=name in world.setting.preempting)
         self.applied = 0
         self.store = b""                   # what was applied, one after the other
         self._inbox: List[Input] = []
@@ -55,11 +58,12 @@ class Node:
 
     def start(self) -> None:
         self.incarnation += 1
+        self.healthy = True
         disk = self.disk
         restored = Restored(disk.hard_state, tuple(disk.entries[disk.base.index:]), disk.base, disk.marks)
         self._become(disk.marks[-1] if disk.marks else None)
         self.core = Core(self.name, self.incarnation, self.timing, restored, self.now,
-                         lambda: self.draw)
+                         lambda: self.draw, self.standing)
         self._carry_out(self.core.ready(self.now))
 
     def crash(self) -> None:
@@ -96,6 +100,8 @@ class Node:
         for given in inputs:
             self._guarded(lambda given=given: core.step(self.now, given))
             self.world.invariants.stepped(self)
+            if isinstance(given, Health):
+                self.healthy = given.ok
         self._carry_out(self._guarded(lambda: core.ready(self.now)))
 
     def _guarded(self, act: Callable[[], T]) -> T:
@@ -179,7 +185,7 @@ class Node:
 
         def synced() -> None:
             if self.incarnation == incarnation and self.disk.in_flight is write:
-                self.give(Persisted(self.disk.sync()))
+                self.give(self.disk.sync())
 
         self.world.at(self.world.now_ns + delay, synced)
 

@@ -35,6 +35,8 @@ class Setting:
         self.latency_ns = MS
         self.disk_ns = 0
         self.leader: Optional[str] = None
+        self.priorities: Dict[str, int] = {}
+        self.preempting: Sequence[str] = ()
         self.term = 2
         self.last_index = 2
 

@@ -141,5 +141,5 @@ class Clients:
         self._world.after(self._draws.between(THINK_MS[0] * MS, THINK_MS[1] * MS), self._ask, client)
 
 
-_OUTCOMES = {"no_leader": REFUSED, "busy": REFUSED, "stopping": REFUSED, "refused": REFUSED,
-             "unknown_outcome": UNKNOWN}
+_OUTCOMES = {"no_leader": REFUSED, "busy": REFUSED, "store_full": REFUSED, "stopping": REFUSED,
+             "refused": REFUSED, "unknown_outcome": UNKNOWN}

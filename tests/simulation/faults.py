@@ -14,6 +14,7 @@ from simulation.draws import Draws
 
 if TYPE_CHECKING:
     from simulation.hosts import Host
+    from simulation.node import Process
     from simulation.profiles import Profile
     from simulation.world import World
 
@@ -49,7 +50,8 @@ def strike(world: World, fault: Fault) -> None:
 
 
 def heal(world: World) -> None:
-    """End all faults: every way open, every host up that its disk lets start."""
+    """End all faults: ways open, hosts up that their disks let start; some checks may go on failing."""
+    draws = world.draws.child("checks at the end")
     ways = [(one.address, other.address) for one in world.hosts for other in world.hosts if one is not other]
     while any(world.network.is_cut(*way) for way in ways):
         world.network.heal([way for way in ways if world.network.is_cut(*way)])
@@ -59,10 +61,13 @@ def heal(world: World) -> None:
     for host in world.hosts:
         host.disk_ms = world.profile.disk_ms
         host.resume()
+        host.free_space()
         if host.right_list:
             host.listed, host.right_list = host.right_list, None
             host.end_process("is restarted with the right list")
         host.start()
+        if host.process:
+            host.process.post(("health", not draws.chance(world.profile.failing_checks)))
     if world.bootstrapped:
         _wipe_dead_foundings(world)
     world.trace("fault", "all healed")
@@ -174,6 +179,27 @@ def _transfer(world: World, draws: Draws, host: Host) -> None:
     world.transfers.ask(host.process, to.process.instance if to else "")
     if to is not None and draws.chance(0.4):
         world.after(draws.between(0, 4 * MS), _pause, world, draws, to)
+
+
+def _flap(world: World, draws: Draws, host: Host) -> None:
+    """The check of a host fails for a while, often that of the leader."""
+    world.trace(host.name, "check fails")
+    host.process.post(("health", False))
+    world.after(draws.between(20, 2000) * MS, _recover, world, host, host.process)
+
+
+def _all_unhealthy(world: World, draws: Draws) -> None:
+    for host in draws.ordered(_up(world)):
+        _flap(world, draws, host)
+
+
+def _recover(world: World, host: Host, process: Process) -> None:
+    world.trace(host.name, "check passes")
+    process.post(("health", True))
+
+
+def _leader_or_any(world: World, draws: Draws) -> Optional[Host]:
+    return (_leader if draws.chance(0.5) else _any)(world, draws)
 
 
 def _retime(world: World, draws: Draws, host: Host) -> None:
@@ -319,7 +345,7 @@ def _at_chunk(world: World, draws: Draws) -> None:
 
 
 def _rot(world: World, draws: Draws, host: Host) -> None:
-    """The newest snapshot of a host is damaged while its power is off: the older and the log must do (4.1)."""
+    """A host's newest snapshot is damaged while its power is off: the older and the log must do (4.1)."""
     state = host.process.turn.core._state
     if len(state.snapshots) < 2 or state.log.base.index > state.snapshots[0].position.index:
         return       # the log was replaced by the newest: nothing else holds what is in it
@@ -334,6 +360,18 @@ def _rot(world: World, draws: Draws, host: Host) -> None:
 def _slow_disk(world: World, draws: Draws, host: Host) -> None:
     host.disk_ms = draws.one_of([(5.0, 50.0), (50.0, 400.0)])
     world.after(draws.between(100, 1500) * MS, setattr, host, "disk_ms", world.profile.disk_ms)
+
+
+def _full_disk(world: World, draws: Draws, host: Host) -> None:
+    """No room for another file, for a while."""
+    world.trace("fault", f"the disk of {host.name} is full")
+    host.disk.is_full = True
+    world.after(draws.between(300, 2500) * MS, host.free_space)
+
+
+def _full_disks(world: World, draws: Draws) -> None:
+    for host in _up(world):
+        _full_disk(world, draws, host)
 
 
 def _failed_disk(world: World, draws: Draws, host: Host) -> None:
@@ -433,10 +471,12 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "stop_leader": _on(_leader, _stop),
     "retime": _on(_any, _retime), "transfer": _on(_leader, _transfer),
     "transfer_anywhere": _on(_any, _transfer),
+    "health_flap": _on(_leader_or_any, _flap), "all_unhealthy": _all_unhealthy,
     "pause": _on(_any, _pause), "pause_leader": _on(_leader, _pause), "suspend": _on(_any, _suspend),
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
-    "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
+    "full_disk": _on(_any, _full_disk), "full_disks": _full_disks, "slow_disk": _on(_any, _slow_disk),
+    "failed_disk": _on(_any, _failed_disk),
     "wipe": _on(_any, _wipe), "add": _add, "away": _away, "at_chunk": _at_chunk, "rot": _on(_any, _rot),
     "remove": _on(_leader, _remove), "stop_all": _stop_all, "freeze": _on(_any, _freeze),
     "freeze_leader": _on(_leader, _freeze), "back_up": _back_up, "go_back": _on(_any, _go_back),

@@ -9,10 +9,11 @@ from unit.fake_disk import Died, FakeDisk
 
 from raftctl.base.errors import DiskFault
 from raftctl.base.instants import Instant
+from raftctl.disk.files import DiskFull
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.raft.encoding import encode_message
-from raftctl.raft.messages import Release
+from raftctl.raft.messages import Release, Standing
 from simulation.clocks import HostClock
 from simulation.node import MS, Process
 
@@ -35,6 +36,11 @@ class Host:
         self.address = f"tcp://h{number}:8089"
         self.draws = world.draws.child(self.name)
         self.timing = world.profile.timing
+        profile = world.profile
+        # The first is one that can be LEADER: else nobody would have to be in the end.
+        choice = profile.priorities if number > 1 else tuple(filter(None, profile.priorities))
+        self.standing = Standing(self.draws.child("priority").one_of(choice),
+                                 preempt=self.draws.child("preempt").chance(profile.preempting))
         self.disk = FakeDisk()
         self.disk_ms: Tuple[float, float] = world.profile.disk_ms
         self.process: Optional[Process] = None
@@ -45,6 +51,7 @@ class Host:
         self.has_gone_back = False                         # it runs on a directory that was copied back
         self.is_down = False           # by an operator or for good: nobody restarts it
         self.guardian_lives = True
+        self.lacked_space = False      # what it is down for
         self.right_list: Optional[Tuple[str, ...]] = None  # what the operator writes there in the end
 
     @property
@@ -70,7 +77,7 @@ class Host:
         try:
             self.process = Process(self)
         except DiskFault as fault:
-            self.is_down = True
+            self.is_down, self.lacked_space = True, isinstance(fault, DiskFull)
             self.world.trace(self.name, f"start refused: {fault}")
             return
         except Died:
@@ -166,6 +173,13 @@ class Host:
         if process is self.process:
             self.end_process("has stopped")
 
+    def free_space(self) -> None:
+        """The operator does what the message says; starts a node whose first segment found no room, too."""
+        self.disk.is_full = False
+        if self.is_down and self.lacked_space:
+            self.is_down = False
+            self.start()
+
     # --- freezing
 
     def pause(self) -> None:
@@ -204,7 +218,9 @@ class Host:
 
     def disk_failed(self, fault: DiskFault) -> None:
         """Exit status 74, and nobody restarts it (P3)."""
-        self.is_down = True
+        self.is_down, self.lacked_space = True, isinstance(fault, DiskFull)
+        if self.lacked_space:
+            self.world.fail("P3: a full disk ended a node", f"{self.name}: {fault}")
         self.end_process(f"ends: {fault}")
 
     def _written(self, process: Process) -> None:
@@ -218,13 +234,13 @@ class Host:
             process.append(write)
         except DiskFault as fault:
             self.disk_failed(fault)
-        else:
-            process.post(("done", write.number))
 
     def _interrupt_write(self, process: Process) -> None:
         """It was killed with a write under way: that got as far as it got."""
         if process.pending is None or self.draws.chance(0.3):
             return
-        self.disk.die_at = self.disk.count + self.draws.between(1, 4)
+        # With the last chunk of a snapshot come its name, and those it displaces, before the journal's part.
+        steps = 12 if process.pending.chunk else 4
+        self.disk.die_at = self.disk.count + self.draws.between(1, steps)
         with contextlib.suppress(Died, DiskFault):
             process.append_unseen(process.pending)

@@ -47,6 +47,8 @@ class Leases:
         for holder in holders:
             if holder.board.term <= self._given_up.get((holder.instance, holder.incarnation), 0):
                 self._world.fail("P4: a lease in a released term", f"{holder.host.name} {holder.board.term}")
+            if not holder.host.standing.priority or not holder.is_healthy:
+                self._world.fail("a caretaker shows LEADER", holder.host.name)
         if holders and not self._is_stale(holders[0]):
             self._covered(holders[0])
 

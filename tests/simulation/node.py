@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 from unit.fake_disk import Died
 
 from raftctl.base.addresses import parse
+from raftctl.base.errors import DiskFault
 from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
@@ -18,8 +19,8 @@ from raftctl.disk.directory import open_directory
 from raftctl.node.data import open_data
 from raftctl.raft.core import Core
 from raftctl.raft.encoding import decode_message
-from raftctl.raft.inputs import LEADER, Decision, View
-from raftctl.raft.messages import Install, SnapshotMark
+from raftctl.raft.inputs import LEADER, Decision, DiskRoom, View
+from raftctl.raft.messages import PLENTY, Install, SnapshotMark
 from raftctl.store.image import Image
 from raftctl.store.machine import Store
 from raftctl.tether import BoardState
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from simulation.network import Connection
 
 MS = 1_000_000
+RETRY_NS = 1000 * MS     # as `disk/writer.py` tries again
 DATA = "/data"
 # What is sent is looked at here and there.
 _decoded = functools.lru_cache(256)(decode_message)
@@ -55,7 +57,10 @@ class Process(Ports):
         self._effects = 0
         self.crash_at_effect = 0
         self.pending: Any = None       # the write that is at the disk
+        self._room: Optional[int] = None
+        self._next_try = 0
         self._led_term = 0
+        self.is_healthy = True         # as the core was told last
         self._open()
 
     def _open(self) -> None:
@@ -72,7 +77,7 @@ class Process(Ports):
         self.key = self.instance + ("/copy" if host.is_copy else "")     # one disk, one process at a time
         self.world.checkers.recovered(self, data.restored)
         core = Core(self.instance, self.incarnation, self.timing, data.restored, self.now,
-                    draws.child("core").fraction)
+                    draws.child("core").fraction, host.standing)
         founding = None
         if not data.restored.entries and not identity.cluster_id:
             founding = Founding(self.address, self.instance, host.listed, host.join,
@@ -121,6 +126,7 @@ class Process(Ports):
     # --- inputs
 
     def begin(self) -> None:
+        self._show_room()
         self._finish()
 
     def post(self, item: tuple) -> None:
@@ -196,9 +202,29 @@ class Process(Ports):
 
     def append(self, write: Any) -> None:
         """What the disk thread does, at its own moment."""
-        self._journal.append(write)
+        has_room = self._journal.append(write)
         self.world.checkers.durable(self, write)
-        self._journal.tidy()
+        self.post(("done", write.number, has_room))
+        self._tidy()
+
+    def _tidy(self) -> None:
+        self._journal.tidy(may_grow=not self._journal.full or self.world.now >= self._next_try)
+        self._show_room()
+
+    def _show_room(self) -> None:
+        if self._journal.full and self.world.now >= self._next_try:
+            self._next_try = self.world.now + RETRY_NS
+            self.world.at(self._next_try, self._try_again)
+        if self._journal.room != self._room:
+            self._room = self._journal.room
+            self.post(("room", PLENTY if self._room is None else self._room))
+
+    def _try_again(self) -> None:
+        if self.is_alive and self._journal.full:
+            try:
+                self._tidy()
+            except DiskFault as fault:
+                self.host.disk_failed(fault)
 
     def append_unseen(self, write: Any) -> None:
         """Its last write, of which nobody will hear."""
@@ -269,6 +295,10 @@ class Process(Ports):
             self.world.checkers.memory.disowned(self, address)
         self.turn.link_down(self.now, parse(address), generation, reason, disowns)
 
+    def _health(self, ok: bool) -> None:
+        self.turn.health(self.now, ok)
+        self.is_healthy = ok
+
     def _resign(self) -> None:
         self.turn.resign(self.now)
         self.world.after(0, self.host.stopped, self)
@@ -280,13 +310,14 @@ _STEPS = {
     "link_up": Process._link_up,
     "link_down": Process._link_down,
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
-    "done": lambda process, number: process.turn.persisted(process.now, number),
+    "done": lambda process, *done: process.turn.persisted(process.now, *done),
     "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
-    "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
+    "chunk_read": lambda process, *read: process.turn.chunk_read(process.now, *read),
+    "room": lambda process, room: process.turn.core.step(process.now, DiskRoom(room)),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
     "bootstrap": lambda process: process.turn.bootstrap(process.now),
     "stop": lambda process: process.turn.stop(process.now),
-    "resign": Process._resign,
+    "resign": Process._resign, "health": Process._health,
     "change": lambda process, step: process.turn.core.step(process.now, step),
 }

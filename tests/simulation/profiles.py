@@ -31,6 +31,9 @@ class Profile(NamedTuple):
     slow: float = 0.02
     disk_ms: Tuple[float, float] = (0.2, 3.0)
     clients: int = 2
+    priorities: Tuple[int, ...] = (100,)
+    preempting: float = 0.0
+    failing_checks: float = 0.0    # the share of those that go on failing when all else has healed
     timing: Timing = TIMING
     log_bytes: int = 1500          # of log between two snapshots
     chunk_bytes: int = 40
@@ -103,10 +106,18 @@ PROFILES = {profile.name: profile for profile in (
              "slow_disk": 1, "reset": 1},
             "hosts that are away for long, and what strikes while they are caught up", sizes=(3, 5, 5),
             every_ms=(100, 500), span_ms=4500, clients=4, log_bytes=700, chunk_bytes=16),
+    Profile("full", {"full_disk": 5, "full_disks": 3, "kill_leader": 3, "power": 1, "away": 2, "crash": 1},
+            "disks without room for a segment, a snapshot or another's", every_ms=(60, 400), span_ms=2500,
+            clients=4),
     Profile("transfers",
             {"transfer": 9, "transfer_anywhere": 1, "pause_leader": 1, "slow_way": 2, "reset": 2,
              "one_way": 1, "stop_leader": 1, "kill_leader": 1, "slow_disk": 1, "crash": 1},
             "leadership that is handed over, to sleepers too", every_ms=(40, 300), clients=3),
+    Profile("priorities",
+            {"health_flap": 6, "all_unhealthy": 2, "kill_leader": 3, "isolate_leader": 2, "transfer": 2,
+             "crash": 2, "one_way": 1, "slow_disk": 1, "stop_leader": 1, "reset": 1},
+            "witnesses, checks that fail, caretakers, preemption", every_ms=(60, 400), span_ms=4500,
+            priorities=(0, 0, 50, 100, 100, 200), preempting=0.5, failing_checks=0.6),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
                         kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2, away=2, at_chunk=2,
                         rot=1), "all of it",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import OurFault
+from raftctl.raft.inputs import LEADER
 from simulation import faults, history
 from simulation.draws import Draws
 from simulation.faults import Fault
@@ -81,6 +82,8 @@ def _carry_out(world: World, plan: Tuple[Fault, ...]) -> None:
     world.run_until((_begin_ms(profile) + profile.span_ms) * MS)
     faults.heal(world)
     _must_progress(world)
+    _must_catch_up(world)
+    world.clients.stop()
     found = history.flaw(world.clients.history)
     if found:
         world.fail("the history is not linearizable", found)
@@ -112,7 +115,10 @@ def _found(world: World, draws: Draws) -> None:
 
 
 def _must_progress(world: World) -> None:
-    """After all has healed: one leader within 10 × election max, and a write of its term is committed."""
+    """After all has healed: a leader within 10 × election max, and a write of its term is committed.
+
+    It is LEADER where anybody is fit to be, else a caretaker.
+    """
     patience = 10 * max(host.timing.election_max for host in world.hosts)
     # A cluster that is being founded waits for whoever starts last, and for a fresh cluster of one.
     patience += 3000 * MS if set(world.profile.founding) != {"list"} or world.profile.span_ms == 1500 else 0
@@ -120,12 +126,37 @@ def _must_progress(world: World) -> None:
     begin = world.clients.done
 
     def has_progressed() -> bool:
+        up = [host for host in world.hosts if host.process]
+        fit = any(host.standing.priority and host.process.is_healthy for host in up)
         return (world.clients.done > begin + 3 and world.checkers.committed > before
-                and sum(1 for host in world.hosts if host.process and host.process.shows_leader) == 1)
+                and sum(1 for host in up if host.process.shows_leader) == fit)
 
     if not world.run_until(world.now + patience, has_progressed):
         states = [f"{host.name} " + (host.process.shown.state(host.process.now, host.process.instance)
                                      if host.process and host.process.shown else "down")
                   for host in world.hosts]
         world.fail("no progress after all has healed", ", ".join(states))
-    world.clients.stop()
+
+
+def _must_catch_up(world: World) -> None:
+    """While writes go on, every member that runs gets what was committed by now (pitfall 4.2).
+
+    Not one whose directory went back or was copied: its peers may refuse it (P7).
+    """
+    target = world.checkers.committed
+    copied = [copy.number for copy in world.copies]
+
+    def behind() -> str:
+        up = [host for host in world.hosts if host.process]
+        leaders = [host.process.turn.core for host in up if host.process.turn.core.role == LEADER]
+        if not leaders:
+            return "no leader"
+        members = max(leaders, key=lambda core: core.view().term).configuration
+        return ", ".join(f"{host.name} at {host.process.turn._applying.applied}" for host in up
+                         if members.find(host.process.instance)
+                         and not host.has_gone_back and host.number not in copied
+                         and host.process.turn._applying.applied < target)
+
+    patience = 10 * max(host.timing.election_max for host in world.hosts)
+    if not world.run_until(world.now + patience, lambda: not behind()):
+        world.fail("a member does not catch up", f"{behind()} of {target}")

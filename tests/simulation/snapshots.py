@@ -1,4 +1,4 @@
-"""What `node/snapshotter.py` is on a real host: own snapshots written step by step, chunks read, kills between.
+"""What `node/snapshotter.py` is on a real host: own snapshots written step by step, and chunks read.
 
 Also the traps that spring when a chunk of an install goes to a disk.
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Callable, Iterator, List, Optional
 from unit.fake_disk import Died
 
 from raftctl.base.errors import DiskFault
+from raftctl.disk.files import DiskFull
 from raftctl.raft.messages import Install, SnapshotMark
 from raftctl.store.image import Image
 
@@ -51,7 +52,11 @@ class Snapshotter:
             host.disk_failed(fault)
 
     def _begin(self) -> None:
-        self._draft = self._process.snapshots.begin(self._mark)
+        try:
+            self._draft = self._process.snapshots.begin(self._mark)
+        except DiskFull:
+            self._process.post(("taken", None))
+            return
         self._later(self._go_on)
 
     def _go_on(self) -> None:

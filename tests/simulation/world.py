@@ -7,6 +7,7 @@ import heapq
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from raftctl.disk import journal
+from raftctl.raft import fullness
 from simulation.checkers import Checkers
 from simulation.clients import Clients
 from simulation.clocks import HostClock
@@ -20,6 +21,9 @@ from simulation.transfers import Transfers
 MS = 1_000_000
 # Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
 journal.SEGMENT_SIZE = 16 * 1024
+# As few times smaller; the part for votes is larger, as a run has more of them than a full disk lasts minutes.
+fullness.WRITE_BYTES = 4 * 1024
+journal.VOTES_SHARE = 4
 TRACE_KEPT = 200
 
 

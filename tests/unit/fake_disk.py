@@ -63,6 +63,7 @@ class FakeDisk(Files):
         """Return the same machine for the next process: cache and names as they are."""
         after = FakeDisk()
         after.names_now, after.names_stored = dict(self.names_now), dict(self.names_stored)
+        after.is_full = self.is_full
         return after
 
     def copied(self):
@@ -93,6 +94,7 @@ class FakeDisk(Files):
             file.store([sector for sector in sorted(file.dirty) if sector * SECTOR < size and keep()], size)
             file.cached, file.dirty = bytearray(file.stored), set()
         after.names_now, after.names_stored = dict(reached), dict(reached)
+        after.is_full = self.is_full
         return after
 
     def damage(self, path, place):

@@ -238,6 +238,16 @@ def test_the_list_is_sorted_and_holds_the_node_itself(tmp_path):
     assert read(tmp_path, content).nodes[0].cluster_nodes == HOSTS
 
 
+def test_priority_and_preempt_are_a_nodes_own_or_the_files(tmp_path):
+    assert node_of(tmp_path, address="tcp://localhost:1").priority == 100
+    loaded = read(tmp_path, {
+        "priority": 50, "preempt": True, "clusterNodes": ["tcp://localhost:8089"],
+        "nodes": [{"address": "tcp://localhost:8089", "priority": 0, "preempt": False},
+                  {"address": "tcp://localhost:8090"}],
+    })  # fmt: skip
+    assert [(node.priority, node.preempt) for node in loaded.nodes] == [(0, False), (50, True)]
+
+
 # -- cluster files ------------------------------------------------------------------------------------------
 
 

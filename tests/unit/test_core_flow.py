@@ -7,6 +7,7 @@ import pytest
 from raftctl.base.instants import Instant
 from raftctl.raft.configuration import Member, configuration, encode
 from raftctl.raft.core import Core
+from raftctl.raft.encoding import encode_message
 from raftctl.raft.inputs import (
     LEADER,
     Alarm,
@@ -21,6 +22,7 @@ from raftctl.raft.inputs import (
 from raftctl.raft.messages import (
     COMMAND,
     CONFIGURATION,
+    ENTRY_OVERHEAD,
     ORIGIN,
     Append,
     AppendReply,
@@ -80,7 +82,7 @@ class Leader:
 
 
 def size(append):
-    return sum(len(entry.body) for entry in append.entries)
+    return sum(entry.size for entry in append.entries)
 
 
 @pytest.fixture
@@ -93,7 +95,22 @@ def test_an_append_carries_at_most_a_chunk(leader):
         leader.core.step(leader.now, Proposed(request, COMMAND, BODY))
     leader.give(Alarm())
     assert max(size(append) for append in leader.sent) <= CHUNK_BYTES
-    assert sum(size(append) for append in leader.sent) == 100 * len(BODY)
+    assert sum(size(append) for append in leader.sent) == 100 * (ENTRY_OVERHEAD + len(BODY))
+
+
+def test_the_size_of_an_append_is_counted_to_the_byte(leader):
+    leader.propose(3)
+    for append in leader.sent:
+        assert len(encode_message(append)) == len(encode_message(append._replace(entries=()))) + size(append)
+
+
+def test_empty_entries_do_not_overrun_what_may_be_on_its_way(leader):
+    for request in range(100_000):
+        leader.core.step(leader.now, Proposed(request, COMMAND, b""))
+    leader.give(Alarm())
+    assert max(len(encode_message(append)) for append in leader.sent) < CHUNK_BYTES + 100
+    assert sum(map(size, leader.sent)) < Progress.IN_FLIGHT_LIMIT + CHUNK_BYTES
+    assert sum(len(append.entries) for append in leader.sent) < 60_000
 
 
 def test_what_is_unanswered_is_bounded_and_heartbeats_pass_it_by(leader):
@@ -122,7 +139,7 @@ def test_a_new_connection_probes_before_it_sends_the_bulk_again(leader):
 
 
 def test_clients_are_told_busy_before_anything_is_proposed(leader):
-    count = UNCOMMITTED_LIMIT // len(BODY) + 1
+    count = UNCOMMITTED_LIMIT // (ENTRY_OVERHEAD + len(BODY)) + 1
     leader.propose(count + 10)
     assert (leader.accepted, leader.refused) == (count, 10)
     assert leader.core.view().last_index == 2 + count

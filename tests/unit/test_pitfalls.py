@@ -14,12 +14,9 @@ ENTRIES = [f"{chapter}.{entry}" for chapter, count in CHAPTERS.items() for entry
 
 # Entry → what must be there before anything can catch it. An entry that is cited after all goes out of here.
 OWED = {
-    "1.8": "priority, witness and caretaker",
     "3.3": "the command recover",
     "3.4": "the command recover, which raises the term",
-    "3.8": "removal of members by an operator, and its refusal without a connected majority",
     "3.11": "the command members readdress",
-    "8.2": "sessions with sequence numbers",
 }
 CITED = re.compile(r"[Pp]itfalls?\s+(\d+\.\d+(?:(?:,|\s+and|,\s+and)\s+\d+\.\d+)*)")
 

@@ -102,6 +102,13 @@ def test_what_no_revision_tells_is_found_by_search(extra, fits_a_delete):
     assert (unexplained(LINEAR[:3] + [perhaps, extra]) is None) == fits_a_delete
 
 
+def test_a_change_of_unknown_outcome_that_took_effect_twice_is_found():
+    perhaps = operation("put", 15, 16, 0, written=b"z", outcome=UNKNOWN)
+    once = LINEAR + [perhaps, operation("get", 30, 40, 21, value=b"z")]
+    assert flaw(once) is None
+    assert "had revision 21 before" in (flaw(once + [operation("get", 50, 60, 22, value=b"z")]) or "")
+
+
 def test_a_deleted_key_is_absent_and_the_second_delete_finds_nothing():
     deleted = operation("delete", 21, 22, 20)
     gone = operation("get", 23, 24, 0, code="not_found")

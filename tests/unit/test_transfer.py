@@ -48,6 +48,7 @@ from raftctl.raft.messages import (
     VoteReply,
 )
 from raftctl.raft.proposals import UNCOMMITTED_LIMIT
+from raftctl.raft.standing import ORDINARY
 
 MS = 1_000_000
 MEMBERS = [Member("n1", "n1", True), Member("n2", "n2", True), Member("n3", "n3", True)]
@@ -57,10 +58,11 @@ FOUNDING = Entry(1, 1, CONFIGURATION, encode(configuration("c", MEMBERS)))
 class Node:
     """One core of three, with a disk that is done at once; the other two are what the test says."""
 
-    def __init__(self, name):
+    def __init__(self, name, standing=ORDINARY):
         self.now = Instant(0, 0)
         restored = Restored(HardState(1), (FOUNDING,))
-        self.core = Core(name, 1, Timing(100 * MS, 500 * MS, 1000 * MS), restored, self.now, lambda: 0.0)
+        self.core = Core(name, 1, Timing(100 * MS, 500 * MS, 1000 * MS), restored, self.now, lambda: 0.0,
+                         standing)
         self.sent, self.answers = [], []
         for peer in ("n1", "n2", "n3"):
             if peer != name:
@@ -194,6 +196,12 @@ def test_a_stop_while_the_successor_catches_up_waits_with_the_release(leader):
     assert leader.role == LEADER and leader.taken((TimeoutNow, Release)) == []
     leader.give(Resigned())
     assert leader.taken((TimeoutNow, Release)) == [("n2", TimeoutNow(TOKEN, Position(2, 3))), ("n3", TOKEN)]
+
+
+def test_a_voter_with_a_full_disk_is_told_to_lead_last(leader):
+    full = AppendReply(2, 1, 2, True, 2, ORIGIN, room=1000)
+    leader.give(Received("n2", 1, full), Transfer(7, None))
+    assert leader.answers == [Transferred(7, "n3")]
 
 
 def test_the_successor_skips_the_pre_vote_and_takes_the_next_term_at_once(follower):

@@ -260,7 +260,8 @@ def test_a_removed_follower_is_told_campaigns_no_more_and_stays_so_after_a_resta
     assert not [said for said in leader.decisions[asked:] if "pre-vote" in said]
 
 
-def test_pitfall_3_8_a_removal_that_could_not_be_committed_needs_force():
+def test_a_removal_that_could_not_be_committed_needs_force():
+    """Pitfall 3.8: a change after which the connected voters are no majority."""
     world = three()
     leader = world.leaders()[0]
     dead, alive = [node for node in world.nodes.values() if node is not leader]

@@ -8,6 +8,7 @@ from typing import Any, Dict, List, Optional, Tuple
 from raftctl.base.addresses import parse
 from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
+from raftctl.cluster.applying import LOG_BYTES
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity, Ports, Shown
@@ -16,7 +17,8 @@ from raftctl.cluster.turn import Turn
 from raftctl.raft.configuration import decode
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Restored, Timing
-from raftctl.raft.messages import HardState
+from raftctl.raft.messages import ORIGIN, HardState, Install, SnapshotMark, Write
+from raftctl.store.image import Image, Loader
 from raftctl.store.machine import Store
 
 MS = 1_000_000
@@ -29,7 +31,9 @@ class Node(Ports):
     def __init__(self, world: World, address: str, listed: Tuple[str, ...], join: Optional[str]) -> None:
         self.world, self.address, self.listed, self.join = world, address, listed, join
         self.incarnation, self.wiped = 0, 0
-        self.hard, self.log, self.cluster_id = HardState(), [], ""
+        self.hard, self.cluster_id = HardState(), ""
+        self.log, self.base, self.snapshots, self.part = [], ORIGIN, {}, b""
+        self.has_room = True                  # for snapshots
         self.alive = False
 
     @property
@@ -40,20 +44,28 @@ class Node(Ports):
         self.incarnation += 1
         self.alive, self.targets, self.answers, self.decisions = True, (), {}, []
         self.shown: Optional[Shown] = None
-        if self.log and not self.cluster_id:
+        if self.log and not self.base.index and not self.cluster_id:
             self.cluster_id = decode(self.log[0].body).cluster_id
         draw = random.Random(f"{self.address} {self.incarnation}").random
-        self.store = Store()
-        core = Core(self.instance, self.incarnation, TIMING, Restored(self.hard, tuple(self.log)),
-                    self.world.instant, draw)
+        loader, marks = Loader(), tuple(self.snapshots)
+        if marks:
+            loader.feed(self.snapshots[marks[-1]])
+        store = Store(loader.finish() if marks else None)
+        core = Core(self.instance, self.incarnation, TIMING,
+                    Restored(self.hard, tuple(self.log), self.base, marks), self.world.instant, draw)
         founding = None
         if not self.log and not self.cluster_id:
             founding = Founding(self.address, self.instance, self.listed, self.join,
                                 lambda: f"c{self.world.count()}")
         identity = Identity(self.address, self.instance, self.incarnation, str(self.world.count()),
                             self.listed)
-        self.turn = Turn(identity, self.cluster_id, core, self.store, TIMING, founding, self)
+        self.turn = Turn(identity, self.cluster_id, core, store, TIMING, founding, self,
+                         log_bytes=self.world.log_bytes)
         self.due = self.world.instant
+
+    @property
+    def store(self) -> Store:
+        return self.turn._applying.store
 
     def kill(self) -> None:
         self.alive = False
@@ -68,7 +80,13 @@ class Node(Ports):
 
     def wipe(self) -> None:
         self.wiped += 1
-        self.incarnation, self.hard, self.log, self.cluster_id = 0, HardState(), [], ""
+        self.incarnation = 0
+        self.forget()
+
+    def forget(self) -> None:
+        """Lose all but the instance, as if nothing had ever reached the disk."""
+        self.hard, self.cluster_id = HardState(), ""
+        self.log, self.base, self.snapshots, self.part = [], ORIGIN, {}, b""
 
     def hello(self, expected: str = "") -> Hello:
         shown = self.shown or self.turn.shown()
@@ -81,6 +99,33 @@ class Node(Ports):
     # ports
     def submit(self, write: Any) -> None:
         self.world.later(self, "disk", write)
+
+    def take_snapshot(self, mark: SnapshotMark, image: Image) -> None:
+        self.world.later(self, "taken", (mark, b"".join(image.slices())))
+
+    def read_chunk(self, peer: str, wanted: Install) -> None:
+        self.world.later(self, "read", (peer, wanted))
+
+    def keep(self, mark: SnapshotMark, data: bytes) -> None:
+        self.snapshots[mark] = data
+        newest = sorted(self.snapshots, key=lambda one: one.position.index)[-2:]
+        self.snapshots = {one: self.snapshots[one] for one in newest}
+
+    def written(self, write: Write) -> None:
+        """What the disk does with a write."""
+        self.hard = write.hard_state or self.hard
+        if write.chunk:
+            self.part = (self.part if write.chunk.offset else b"") + write.chunk.data
+            if write.chunk.is_last:
+                self.keep(write.chunk.mark, self.part)
+        if write.base:
+            self.base, self.log = write.base, []
+        for entry in write.entries:
+            del self.log[entry.index - self.base.index - 1:]
+            self.log.append(entry)
+        if write.drop_upto > self.base.index:
+            gone = write.drop_upto - self.base.index
+            self.base, self.log = self.log[gone - 1].position, self.log[gone:]
 
     def adopt_cluster(self, cluster_id: str) -> None:
         self.cluster_id = cluster_id
@@ -114,6 +159,7 @@ class World:
         self.now_ms, self.generation, self._count = 1000, 0, 0
         self.nodes: Dict[str, Node] = {}
         self.unreachable: set = set()      # addresses to which nobody can connect
+        self.log_bytes, self.chunk_bytes = LOG_BYTES, 50
         self.queue: List[Tuple[int, Node, int, str, Any]] = []
 
     @property
@@ -180,12 +226,16 @@ class World:
 
 def _deliver(node: Node, kind: str, what: Any) -> None:
     if kind == "disk":
-        if what.hard_state:
-            node.hard = what.hard_state
-        for entry in what.entries:
-            del node.log[entry.index - 1:]
-            node.log.append(entry)
+        node.written(what)
         node.turn.persisted(node.world.instant, what.number)
+    elif kind == "taken":
+        if node.has_room:
+            node.keep(*what)
+        node.turn.snapshot_taken(node.world.instant, what[0] if node.has_room else None)
+    elif kind == "read":
+        peer, wanted = what
+        data = node.snapshots.get(wanted.mark, b"")[wanted.offset:wanted.offset + node.world.chunk_bytes]
+        node.turn.chunk_read(node.world.instant, peer, wanted, data or None)
     else:
         node.turn.frame(node.world.instant, *what)
     node.finish()

@@ -15,7 +15,7 @@ from raftctl.raft.inputs import Decision
 TIMES = 2
 
 
-class Standing:
+class Disowning:
     """By the own dials of one process. Node thread only."""
 
     def __init__(self) -> None:
