@@ -259,9 +259,8 @@ class Core:
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
         known = self._state.incarnations.get(given.peer, 0)
-        if given.incarnation > known:
-            self._state.standings.forget(given.peer)
-            self._state.incarnations[given.peer] = given.incarnation
+        self._state.incarnations[given.peer] = max(known, given.incarnation)
+        self._state.standings.shook_hands(given.peer, given.incarnation)
         replication.link_up(self._state, given.peer, given.generation)
         election.link_up(self._state, given.peer)
         preference.link_up(self._state, given.peer)

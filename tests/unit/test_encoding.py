@@ -38,7 +38,7 @@ MESSAGES = [
     Append(7, 3, 500_000_000, 4, Position(7, 11), 10, (Entry(7, 12, NOOP, b""), Entry(7, 13, COMMAND, b"x"))),
     Append(7, 3, 500_000_000, 4, ORIGIN, 0, ()), AppendReply(7, 2, 4, True, 13, ORIGIN),
     AppendReply(7, 2, 4, False, 0, Position(6, 9)), Release("i1", 3, 7), TOKEN,
-    TimeoutNow(TOKEN, Position(7, 13)), Standing(), Standing(0, False, True, True), Standing(255),
+    TimeoutNow(TOKEN, Position(7, 13)), Standing(), Standing(0, False, True, True, 7), Standing(255),
     INSTALL, INSTALL._replace(offset=0, data=b"y"), InstallReply(5, 8, 7, Position(3, 9), 60),
     Removed(Position(3, 9), BODY),
 ]
