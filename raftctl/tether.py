@@ -28,6 +28,8 @@ PEERS = "peers"
 STOPPING = "stopping"
 # From the guardian.
 STOP = "stop"
+HOOKS = "hooks"
+ENDED = "ended"
 OUTGOING_DONE = "outgoing_done"
 
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
@@ -41,6 +43,10 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     PEERS: {"endpoints": (list,)},
     STOPPING: {},
     STOP: {},
+    # Of each hook that failed, how often, since the guardian began.
+    HOOKS: {"failures": (dict,)},
+    # How and when (Unix time, s) the process before this one ended, where nobody asked for it.
+    ENDED: {"at": (float,), "text": (str,)},
     OUTGOING_DONE: {},
 }
 LINE_LIMIT = 256 * 1024

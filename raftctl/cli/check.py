@@ -121,6 +121,8 @@ def warnings(node: NodeConfig) -> List[str]:
     hosts = [("listen" if node.listen_host != node.address.host else "address", node.listen_host)]
     if node.command_port is not None:
         hosts.append(("command_host", node.command_host))
+    if node.http is not None:
+        hosts.append(("http", node.http.host))
     for key, host in hosts:
         reason = why_not_here(host) if host != "*" else None
         if reason is not None:
@@ -170,6 +172,7 @@ def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
         ("listens on", f"{node.listen_host}, port {node.address.port}"),
         ("command port", port),
         ("command socket", _socket(node)),
+        ("http", exposure.describe_pages(node)),
         ("cluster", together or "a cluster of one, until it joins another"),
         ("heartbeat", durations.render(node.heartbeat_ns)),
         ("election", f"{durations.render(node.election_min_ns)} to {durations.render(node.election_max_ns)}"),
@@ -208,6 +211,7 @@ def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
     return {
         "name": node.name, "address": str(node.address), "listen": node.listen_host,
         "commandHost": node.command_host, "commandPort": node.command_port, "commandSocket": _socket(node),
+        "http": None if node.http is None else {"host": node.http.host, "port": node.http.port},
         "clusterNodes": [str(one) for one in node.cluster_nodes],
         "join": None if node.join is None else str(node.join),
         "heartbeatMs": _ms(node.heartbeat_ns), "electionMinMs": _ms(node.election_min_ns),

@@ -54,12 +54,12 @@ def port(text: str) -> int:
     return number
 
 
-def states(text: str) -> Tuple[str, ...]:
-    """Return the states of `--is S[,S]`, in capitals."""
+def states(text: str, named: str = "--is") -> Tuple[str, ...]:
+    """Return the states of `S[,S]`, in capitals; `named` begins the complaint about a word that is none."""
     found = tuple(word.strip().upper() for word in text.split(","))
     for word in found:
         if word not in STATES:
-            raise UsageError(f'--is: "{word.lower()}" is no state; states are {", ".join(STATES).lower()}')
+            raise UsageError(f'{named}: "{word.lower()}" is no state; states are {", ".join(STATES).lower()}')
     return found
 
 
@@ -119,6 +119,18 @@ COMMANDS: Dict[str, Command] = {
          JSON, TIMEOUT)),
     "status": Command("status", "run", "show the cluster as this node sees it, and what is wrong",
         "Works without a leader as well: it is read off this node's own tables.", (JSON, TIMEOUT)),
+    "history": Command("history", "run", "who led, when that changed, and why",
+        "As this node saw it, also before its last start; the newest is last. Of a daemon that is down, its "
+        "file is read.",
+        (_argument("--limit", metavar="N", type=count, default=20, help="so many entries (20)"),
+         JSON, TIMEOUT)),
+    "wait": Command("wait", "run", "return when there is a leader, a majority, a member, a state",
+        "CONDITION is one of: leader (this node knows one), quorum (it reaches a majority of the voters), "
+        "member=NAME (a member by name or address votes and is well), state=S[,S] (this node is one of "
+        "these). Exit status 0: true, 4: not in time, 3: no daemon answers.",
+        (_argument("condition", metavar="CONDITION", help="leader, quorum, member=NAME or state=S[,S]"),
+         JSON, _argument("--timeout", metavar="SECONDS", type=timeout, default=60.0,
+                         help="how long to wait (60 s)"))),
     "get": Command("kv", "get", "print the value of a key",
         "Prints the bytes as they are, and a newline only on a terminal. Exit status 1: no such key. "
         "What was acknowledged before is seen, unless --stale.",
@@ -153,6 +165,14 @@ COMMANDS: Dict[str, Command] = {
          _FORCE_REMOVAL, JSON, TIMEOUT)),
     "leave": Command("members", "leave", "remove this node from its cluster",
         "As remove, with this node's own address.", (_FORCE_REMOVAL, JSON, TIMEOUT)),
+    "hook": Command("hook", "run", "run the script of an event as the daemon would, show what came of it",
+        "hook test EVENT shows its argv, user and environment, its output, and how it ended. The script "
+        "really runs: test leader starts what it starts. RAFTCTL_TERM is 0, which a resource that looks at "
+        "the token refuses. Exit status 0: the script succeeded, 1: it failed.",
+        (_argument("test", metavar="test", choices=("test",), help="run it now"),
+         _argument("event", metavar="EVENT", help="leader, follower, start or stop"),
+         _argument("--term", metavar="N", type=count, default=0, help="RAFTCTL_TERM for the script (0)"),
+         JSON)),
     "check-config": Command("check", "run", "check a configuration file",
         "Prints what holds. Exit status 2 with one line about what is wrong.",
         (_argument("file", metavar="FILE", nargs="?", help="instead of --config"), JSON)),

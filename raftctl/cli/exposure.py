@@ -22,6 +22,15 @@ def describe(node: NodeConfig) -> str:
     return f"none: {_who(node)} can change its data"
 
 
+def describe_pages(node: NodeConfig) -> str:
+    """Return the text beside "http": read-only pages need no secret, but who sees them is said."""
+    if node.http is None:
+        return "none"
+    host, port = node.http
+    who = "every user of this host" if is_loopback(host) else f"every host that reaches port {port}"
+    return f"port {port} on {host}: state, members and metrics, read-only, for {who}"
+
+
 def warnings(node: NodeConfig) -> List[str]:
     """Return where "insecure" does something else than it seems to."""
     found = []

@@ -28,7 +28,7 @@ def parse_events(value: Any) -> Tuple[Tuple[str, Hook], ...]:
     found: Dict[str, Hook] = {}
     written: Dict[str, str] = {}
     for name, spec in value.items():
-        event = _event(name)
+        event = event_named(name)
         if event in found:
             raise UsageError(f'"{written[event]}" and "{name}" are the same event; remove one')
         written[event] = name
@@ -39,7 +39,8 @@ def parse_events(value: Any) -> Tuple[Tuple[str, Hook], ...]:
     return tuple((event, found[event]) for event in EVENTS if event in found)
 
 
-def _event(name: str) -> str:
+def event_named(name: str) -> str:
+    """Return the event that `name` spells, in any of its forms; raise `UsageError` for none."""
     event = _NAMES.get(fold(name))
     if event is not None:
         return event

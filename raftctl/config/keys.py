@@ -45,6 +45,8 @@ KEYS = (
         "host or IP that the peer listener binds, where it differs (NAT, 0.0.0.0)"),
     Key("command_port", values.port, NODE, "none: unix socket only", "TCP port for JSON clients and the CLI"),
     Key("command_host", values.host, DEFAULT, "127.0.0.1", "host or IP that the command port binds"),
+    Key("http", values.endpoint, NODE, "none",
+        "host:port of read-only pages for load balancers and monitoring"),
     Key("name", values.name, NODE, "the address's host where unique, else host:port",
         "what people call the node, for --node"),
     Key("clusterNodes", values.address_list, DEFAULT, "none",

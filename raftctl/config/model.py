@@ -45,6 +45,8 @@ class NodeConfig(NamedTuple):
     user: Optional[str]
     priority: int = 100
     preempt: bool = False
+    http: Optional[Address] = None
+    """Host and port of the HTTP pages; the host may be a wildcard."""
 
 
 class Loaded(NamedTuple):

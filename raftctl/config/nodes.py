@@ -70,6 +70,7 @@ def _build(fields: Fields, around: Surroundings) -> NodeConfig:
         secret_file=secret_file, secrets=secret_list, insecure=fields.get("insecure", False),
         service_name=fields.top.get("serviceName", "raftctl"), user=fields.top.get("user"),
         description=fields.top.get("description", f"raftctl node {address}"),
+        http=fields.node.get("http"),
         priority=fields.get("priority", 100), preempt=fields.get("preempt", False),
     )  # fmt: skip
     _refuse_shared_port(node)
@@ -196,6 +197,12 @@ def overlap(one: str, other: str) -> bool:
 def _refuse_shared_port(node: NodeConfig) -> None:
     if node.command_port == node.address.port and overlap(node.listen_host, node.command_host):
         raise UsageError(f'"command_port": {node.command_port} is the port of "address" too; choose another')
+    if node.http is None:
+        return
+    for key, host, port in (("address", node.listen_host, node.address.port),
+                            ("command_port", node.command_host, node.command_port)):
+        if node.http.port == port and overlap(node.http.host, host):
+            raise UsageError(f'"http": {port} is the port of "{key}" too; choose another')
 
 
 def _refuse_open_listeners(node: NodeConfig, around: Surroundings) -> None:

@@ -28,6 +28,7 @@ def default_names(nodes: Sequence[NodeConfig], given: Sequence[Optional[str]]) -
 _SHARED: Tuple[Tuple[str, Callable[[NodeConfig], object], Callable[[NodeConfig], object]], ...] = (
     ("address", lambda node: node.address, lambda node: node.address),
     ("command_port", lambda node: node.command_port, lambda node: node.command_port),
+    ("http", lambda node: node.http, lambda node: f"{node.http.host} port {node.http.port}"),
     ("dataDir", lambda node: os.path.realpath(node.data_dir), lambda node: node.data_dir),
     ("logFile", lambda node: node.log_file and os.path.realpath(node.log_file), lambda node: node.log_file),
     ("name", lambda node: node.name, lambda node: node.name),
@@ -75,3 +76,18 @@ def _refuse_crossed_ports(path: str, nodes: Sequence[NodeConfig]) -> None:
                     f'{path}: node {position + 1}: "command_port": {node.command_port} is the port of '
                     f"node {other_position + 1}'s address; choose another"
                 )
+            _refuse_crossed_http(path, (position, node), (other_position, other))
+
+
+def _refuse_crossed_http(path: str, mine: Tuple[int, NodeConfig], theirs: Tuple[int, NodeConfig]) -> None:
+    (position, node), (other_position, other) = mine, theirs
+    if node.http is None:
+        return
+    taken = [("address", other.listen_host, other.address.port),
+             ("command_port", other.command_host, other.command_port)]
+    if other.http is not None and position < other_position:
+        taken.append(("http", other.http.host, other.http.port))
+    for key, host, port in taken:
+        if node.http.port == port and overlap(node.http.host, host):
+            raise UsageError(f'{path}: node {position + 1}: "http": {port} is the port of '
+                             f'node {other_position + 1}\'s "{key}"; choose another')

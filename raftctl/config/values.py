@@ -88,6 +88,20 @@ def refuse_too_many(count: int) -> None:
         raise UsageError(f"{count} nodes are too many; at most {NODES_LIMIT} vote in a cluster")
 
 
+def endpoint(value: Any) -> Address:
+    """`host:port` to listen on, the host as in `host`, an IPv6 address in brackets."""
+    example = '"127.0.0.1:9080"'
+    written = text(value, example)
+    if "://" in written:
+        raise UsageError(f"{shown(value)} has a scheme; write host and port alone: {example}")
+    bare, colon, digits = written.rpartition(":")
+    if not colon or not bare or not re.fullmatch("[0-9]{1,9}", digits):
+        raise UsageError(f"{shown(value)} is no host:port; write {example}")
+    if ":" in bare and not (bare.startswith("[") and bare.endswith("]")):
+        raise UsageError(f"{shown(value)}: an IPv6 address stands in brackets; write \"[::1]:9080\"")
+    return Address(host(bare), port(int(digits)))
+
+
 def port(value: Any) -> int:
     whole = number(value, 10000)
     if not 1 <= whole <= 65535:

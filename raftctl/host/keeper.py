@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl import tether
@@ -52,7 +53,7 @@ class Keeper:
         self._loop = around.loop
         self.node = node
         self._log = log
-        self._lane = Lane(self._loop, node, log, self._hooks_done)
+        self._lane = Lane(self._loop, node, log, self._hooks_done, self._tell_failures)
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
@@ -64,6 +65,8 @@ class Keeper:
         self._endpoints: Tuple[Endpoint, ...] = ()
         self._releases: List[Releasing] = []
         self._stop_asked = False
+        # The word about an end that the next process is to hear.
+        self._last_end: Optional[Dict[str, Any]] = None
         self.phase = children.DOWN
         self.is_ready = False
         self.ever_ready = False
@@ -172,6 +175,8 @@ class Keeper:
     def _receive_ready(self, message: Dict[str, Any]) -> None:
         if self._move(children.READY):
             self.is_ready = self.ever_ready = True
+            self._tell_failures()
+            self._tell_end()
             self._lane.tell_ready()
 
     def _receive_status(self, message: Dict[str, Any]) -> None:
@@ -216,6 +221,7 @@ class Keeper:
         was_ready, self.is_ready = self.is_ready, False
         self.status_text = f"node ended, {exit_text(status)}"
         self._log.log(logging.INFO if orderly else logging.ERROR, "%s", self.status_text)
+        self._last_end = {"kind": tether.ENDED, "at": time.time(), "text": self.status_text}
         self._around.observe(self.node, {"kind": "ended", "status": status})
         self._go_on(status, was_ready)
         self._around.changed()
@@ -278,6 +284,17 @@ class Keeper:
         self._timer = self._loop.after(wait_ns, self.start)
 
     # --- small acts
+
+    def _tell_end(self) -> None:
+        """Tell the node how the one before it ended: for its history."""
+        if self._last_end and self._child:
+            self._child.send(self._last_end)
+        self._last_end = None
+
+    def _tell_failures(self) -> None:
+        """Tell the node how often its hooks failed; the next such word makes up for one that is lost."""
+        if self._child and self.is_ready and self._lane.failures:
+            self._child.send({"kind": tether.HOOKS, "failures": self._lane.failures})
 
     def _move(self, event: str) -> bool:
         """Go to the next phase; False where the event does not concern this one."""

@@ -42,12 +42,15 @@ class Lane:
     """All methods from the guardian's thread. `on_outgoing_done` answers each `outgoing`, maybe inside it."""
 
     def __init__(
-        self, loop: Loop, node: NodeConfig, log: logging.Logger, on_outgoing_done: Callable[[], None]
+        self, loop: Loop, node: NodeConfig, log: logging.Logger, on_outgoing_done: Callable[[], None],
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        """`on_failure` is called when `failures`, hook → how often it failed, has changed."""
         self._loop = loop
         self._node = node
         self._log = log
-        self._on_outgoing_done = on_outgoing_done
+        self._on_outgoing_done, self._on_failure = on_outgoing_done, on_failure
+        self.failures: Dict[str, int] = {}
         self._hooks = dict(node.events)
         self._plan = Plan({name: hook.retry for name, hook in node.events})
         self._watches_lease = LEADER_HOOK in self._hooks or FOLLOWER_HOOK in self._hooks
@@ -146,6 +149,7 @@ class Lane:
             process.start(hook_argv(hook.argv), hook_environment(os.environ, told), told, hook.timeout_ns)
         except OSError as error:
             self._log.error("[Event: %s] can't be started: %s", effect.hook, error)
+            self._count_failure(effect.hook)
             self._step(hookplan.Ended(False))
             return
         self._process = process
@@ -159,9 +163,15 @@ class Lane:
         level = logging.INFO if outcome.succeeded else logging.ERROR
         self._log.log(level, "[Event: %s] %s: %s", hook, "ended" if outcome.succeeded else "failed",
                       outcome.text)
+        if not outcome.succeeded:
+            self._count_failure(hook)
         # What holds may have changed while nothing was said: the next hook is the one for this instant.
         self._step(hookplan.Holds(*self._holding()))
         self._step(hookplan.Ended(outcome.succeeded))
+
+    def _count_failure(self, hook: str) -> None:
+        self.failures[hook] = self.failures.get(hook, 0) + 1
+        self._on_failure()
 
     def _keep_pipe(self, output: Output) -> None:
         self._left = collections.deque(left for left in self._left if left.is_open)

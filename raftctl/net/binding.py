@@ -19,9 +19,11 @@ _PORT_TRIES = 8
 
 _MENDS = {
     errno.EADDRINUSE: "address in use; stop what uses it, or take another port",
-    errno.EADDRNOTAVAIL: 'this host has no such address; set "listen" to one that it has',
+    errno.EADDRNOTAVAIL: 'this host has no such address; set "{key}" to one that it has',
     errno.EACCES: "permission denied; ports below 1024 are root's, take a higher one",
 }
+# Where the host of a key's listener is written.
+_HOST_KEYS = {"address": "listen", "command_port": "command_host"}
 # What may end by itself, when the network comes up.
 _LATER = (errno.EADDRNOTAVAIL, errno.ENODEV)
 # A family or address that a host may well lack, beside another that it has.
@@ -58,7 +60,8 @@ def bind_tcp(hosts: Sequence[str], port: int, *, key: str, is_guarded: bool) -> 
             # A free port of the one family may be taken in the other.
             if port == 0 and error.errno == errno.EADDRINUSE and attempt + 1 < _PORT_TRIES:
                 continue
-            why = _MENDS.get(error.errno or 0) or str(error.strerror).lower()
+            why = (_MENDS.get(error.errno or 0) or str(error.strerror).lower()).format(
+                key=_HOST_KEYS.get(key, key))
             kind = NotHere if error.errno in _LATER else UsageError
             raise kind(f'"{key}": cannot listen at {" ".join(hosts)} port {port}: {why}') from None
     raise AssertionError("unreachable")

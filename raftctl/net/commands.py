@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import logging
-import select
 import socket
 import struct
 import time
@@ -23,7 +22,7 @@ from raftctl.net.complaints import Complaints
 from raftctl.net.error_codes import CommandError, from_error
 from raftctl.net.frames import CLOSED, NEED_DATA
 from raftctl.net.lines import LineReader
-from raftctl.net.serve import CAP, Servers, name_of
+from raftctl.net.serve import CAP, Servers, is_readable, name_of, part
 
 Answer = Callable[[Dict[str, Any], Caller], Dict[str, Any]]
 
@@ -32,8 +31,6 @@ LINE_S = 5.0
 # A lone object without a newline counts as a request after so long a pause.
 LONE_S = 0.2
 _SEND_S = 10
-_DRAIN_S = 1.0
-_DRAIN_BYTES = 1024 * 1024
 _IDLE_S, _PROBE_S, _PROBES = 60, 15, 4
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -116,7 +113,7 @@ class CommandListener:
             if caller.transport == "tcp":
                 _prepare_tcp(sock)
             conversation.run()
-            conversation.part()
+            part(sock)
         except PeerFault as fault:
             source = place[0] if isinstance(place, tuple) else caller.who
             self._complaints.bad(source, str(fault), f"closed the command connection of {who}: {fault}")
@@ -173,17 +170,6 @@ class _Conversation:
             raise fault
         self._send({"ok": False}, CommandError("too_large", str(fault)))
 
-    def part(self) -> None:
-        """End so that the client reads the last reply before the end: unread bytes would reset (8.5)."""
-        self._sock.shutdown(socket.SHUT_WR)
-        end_s = time.monotonic() + _DRAIN_S
-        left = _DRAIN_BYTES
-        while left > 0 and self._is_readable(end_s):
-            data = self._sock.recv(65536)
-            if not data:
-                return
-            left -= len(data)
-
     def _receive(self, deadline_s: float) -> None:
         """Read once. Between two requests there is no limit; a line that has begun must go on."""
         held = self._lines.held
@@ -194,19 +180,15 @@ class _Conversation:
             deadline_s = time.monotonic() + LINE_S
         # A long line is not copied again for each byte of it that comes.
         rest = self._lines.rest if not self._answered and held <= protocol.STRANGER_LIMIT else b""
-        if (rest.rstrip().endswith(b"}")
-                and not self._is_readable(min(deadline_s, time.monotonic() + LONE_S)) and _is_object(rest)):
+        pause_s = min(deadline_s, time.monotonic() + LONE_S)
+        if (rest.rstrip().endswith(b"}") and not is_readable(self._sock, pause_s)
+                and _is_object(rest)):
             self._is_last = True
             self._reply_to(self._lines.take_rest())
             return
-        if not self._is_readable(deadline_s):
+        if not is_readable(self._sock, deadline_s):
             raise PeerFault(f"no whole line within {LINE_S:.0f} s")
         self._lines.receive(self._sock.recv(65536))
-
-    def _is_readable(self, until_s: float) -> bool:
-        poller = select.poll()
-        poller.register(self._sock, select.POLLIN)
-        return bool(poller.poll(max(0.0, until_s - time.monotonic()) * 1000))
 
     def _reply_to(self, line: bytes) -> None:
         self._answered += 1

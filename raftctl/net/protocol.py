@@ -18,10 +18,10 @@ STRANGER_LIMIT = 4096
 NONCE_SIZE = 16
 
 # Actions that anybody may ask for (pitfall 11.1: nothing of the store among them).
-OPEN_ACTIONS = frozenset(("state", "status", "version", "challenge", "authenticate"))
+OPEN_ACTIONS = frozenset(("state", "status", "wait", "version", "challenge", "authenticate"))
 
 # What a client may ask again: it changes nothing.
-READING_ACTIONS = OPEN_ACTIONS | {"get"}
+READING_ACTIONS = OPEN_ACTIONS | {"get", "history"}
 
 
 def command_proof(secret: bytes, nonce: str) -> str:

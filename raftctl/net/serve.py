@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import select
 import socket
 import socketserver
 import sys
@@ -24,6 +25,8 @@ CAP = 256
 _LEEWAY = 32
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _EXHAUSTED_S = 0.05
+_DRAIN_S = 1.0
+_DRAIN_BYTES = 1024 * 1024
 
 _log = logging.getLogger(__name__)
 
@@ -93,6 +96,25 @@ def _shut(sock: socket.socket, how: int) -> None:
     except OSError:
         # The other side or our own handler was faster: it is shut.
         return
+
+
+def part(sock: socket.socket) -> None:
+    """End so that the client reads the last reply before the end: unread bytes would reset (pitfall 8.5)."""
+    sock.shutdown(socket.SHUT_WR)
+    end_s = time.monotonic() + _DRAIN_S
+    left = _DRAIN_BYTES
+    while left > 0 and is_readable(sock, end_s):
+        data = sock.recv(65536)
+        if not data:
+            return
+        left -= len(data)
+
+
+def is_readable(sock: socket.socket, until_s: float) -> bool:
+    """Wait for something to read until `until_s` of the monotonic clock."""
+    poller = select.poll()
+    poller.register(sock, select.POLLIN)
+    return bool(poller.poll(max(0.0, until_s - time.monotonic()) * 1000))
 
 
 class _Handler(socketserver.BaseRequestHandler):

@@ -27,17 +27,17 @@ from raftctl.cluster.ports import Identity
 from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
 from raftctl.config.nodes import refuse_join
-from raftctl.config.places import command_socket
 from raftctl.disk.directory import open_directory
 from raftctl.disk.writer import Writer
 from raftctl.net.binding import NotHere
-from raftctl.net.commands import CommandListener
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
+from raftctl.node.chronicle import Chronicle
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
 from raftctl.node.inbox import Inbox
+from raftctl.node.listeners import Listeners
 from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
@@ -145,17 +145,18 @@ class Daemon:
                     None, witness)  # type: ignore[arg-type]
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
                               lambda: self._writer.in_flight_since)
-        self._requests = Requests(self._inbox, self._status, self._give_up_cluster)
-        self._writer = Writer(data.journal, lambda *done: self._inbox.post(Done(*done)),
-                              lambda error: _die(self._logs, error),
+        self._chronicle = Chronicle(os.path.join(node.data_dir, "history"), self._status.silent_voters)
+        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle)
+        self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
                               lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
                                         lambda error: _die(self._logs, error))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,
-                               self._requests, self._status, self._board, self._tell, self._resolve_members)
+                               self._requests, self._status, self._board, self._tell, self._resolve_members,
+                               self._chronicle)
         self._loop = Loop(turn, self._inbox)
         self._node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
-        self._commands = [CommandListener(None, command_socket(node), self._requests.answer)]
+        self._listeners = Listeners(node, self._requests, self._status, lambda: self._logs.dropped)
         self._peers: Optional[PeerListener] = None
         self._bind_peers = lambda: PeerListener(
             (node.listen_host,), node.address.port, self._hello, node.secrets, witness, self._post_frame,
@@ -163,6 +164,10 @@ class Daemon:
             pinged=lambda hello: self._contacts.heard(hello, clock.now()))
         self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
                         "term": data.restored.hard_state.term, "clusterId": own.cluster_id}
+
+    def _synced(self, number: int, has_room: bool) -> None:
+        self._status.tally.end_sync(clock.now())
+        self._inbox.post(Done(number, has_room))
 
     def _hello(self, expected: str, generation: int) -> Hello:
         shown, node, identity = self._status.shown, self._node, self._identity
@@ -192,8 +197,10 @@ class Daemon:
         self._tell(self._locked)
         self._writer.start()
         self._snapshotter.start()
+        self._chronicle.start()
+        self._chronicle.note("started", f"incarnation {self._identity.incarnation}")
         self._node_thread.start()
-        self._commands[0].start()
+        self._listeners.start()
         word = self._listen()
         if word is None:
             # The guardian hears what this node is, then that it is ready, then what changes: `start` is the
@@ -228,7 +235,7 @@ class Daemon:
                 self._show_waiting(str(error))
                 word = self._wait_for(tether.STOP, tether.OUTGOING_DONE, timeout_s=LOOK_AGAIN_S)
             except errors.UsageError:
-                self._close_commands(0.0)
+                self._listeners.close(0.0)
                 raise
             else:
                 if self._requests.waiting:
@@ -238,12 +245,7 @@ class Daemon:
         return word
 
     def _bind(self) -> None:
-        node = self._node
-        if node.command_port and len(self._commands) == 1:
-            self._commands.append(CommandListener((node.command_host, node.command_port), None,
-                                                  self._requests.answer, node.secrets,
-                                                  insecure=node.insecure))
-            self._commands[-1].start()
+        self._listeners.bind()
         self._peers = self._bind_peers()
 
     def _show_waiting(self, problem: str) -> None:
@@ -259,11 +261,13 @@ class Daemon:
     def _stop_leading(self) -> None:
         """First half of an orderly stop: LEADER no more, then the guardian runs the outgoing hooks (§4.1)."""
         self._requests.stopping = True
+        self._chronicle.note("stopping", "its guardian was told to stop" if not self._again
+                             else "gives up its own cluster to join another")
         self._on_node_thread(lambda turn, now: turn.stop(now))
         self._tell({"kind": tether.STOPPING})
 
     def _close(self) -> None:
-        self._close_commands(CLOSE_S)
+        self._listeners.close(CLOSE_S)
         self._links.close(CLOSE_S)
         if self._peers:
             self._peers.close(CLOSE_S)
@@ -272,10 +276,7 @@ class Daemon:
         # The journal's last write may have a chunk for the snapshots.
         if self._writer.stop(CLOSE_S):
             self._snapshotter.stop(CLOSE_S)
-
-    def _close_commands(self, deadline_s: float) -> None:
-        for listener in self._commands:
-            listener.close(deadline_s)
+        self._chronicle.stop(CLOSE_S)
 
     def _end(self) -> int:
         if not self._again:
@@ -305,7 +306,11 @@ class Daemon:
             if not data:
                 return ""
             for message in self._line.receive(data):
-                if message["kind"] in kinds:
+                if message["kind"] == tether.HOOKS:
+                    self._status.tally.take_failures(message["failures"])
+                elif message["kind"] == tether.ENDED:
+                    self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
+                elif message["kind"] in kinds:
                     return message["kind"]
 
     def _tell(self, message: Dict[str, Any]) -> None:

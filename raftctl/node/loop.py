@@ -150,7 +150,8 @@ def _take_room(turn: Turn, now: Instant, item: Room) -> None:
 
 _STEPS = {
     LinkUp: lambda turn, now, item: turn.link_up(now, item.address, item.generation, item.hello),
-    LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason),
+    LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason,
+                                                     item.disowns),
     FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
     Done: lambda turn, now, item: turn.persisted(now, item.number, item.has_room),
     Room: _take_room,

@@ -12,6 +12,7 @@ from raftctl.cluster.serving import Answer, Ask
 from raftctl.disk.directory import Directory
 from raftctl.disk.writer import Writer
 from raftctl.net.links import Links
+from raftctl.node.chronicle import Chronicle
 from raftctl.node.requests import Requests
 from raftctl.node.snapshotter import Snapshotter
 from raftctl.node.status import Status
@@ -30,11 +31,11 @@ class NodePorts(Ports):
     def __init__(self, identity: Identity, directory: Directory, writer: Writer, snapshotter: Snapshotter,
                  links: Links, requests: Requests, status: Status, board: Board,
                  tell: Callable[[Dict[str, Any]], None],
-                 members_changed: Callable[[Tuple[str, ...]], None]) -> None:
+                 members_changed: Callable[[Tuple[str, ...]], None], chronicle: Chronicle) -> None:
         self._identity, self._directory, self._writer, self._links = identity, directory, writer, links
         self._snapshotter = snapshotter
         self._requests, self._status, self._board, self._tell = requests, status, board, tell
-        self._members_changed = members_changed
+        self._members_changed, self._chronicle = members_changed, chronicle
         self._published = BoardState()
         self._led_term = 0
         self._state = ""
@@ -43,6 +44,7 @@ class NodePorts(Ports):
         self._waiting: Optional[str] = None
 
     def submit(self, write: Any) -> None:
+        self._status.tally.begin_sync(clock.now())
         self._writer.submit(write)
 
     def take_snapshot(self, mark: SnapshotMark, image: Image) -> None:
@@ -78,6 +80,7 @@ class NodePorts(Ports):
         state = shown.state(clock.now(), self._identity.instance)
         if shown.view.configuration is not self._configuration:
             self._take_configuration(shown.view.configuration)
+        self._chronicle.see(shown, state, decisions)
         if self._status.show(shown, state) or not self._state:
             self._tell_state(shown, state, self._members)
         if shown.waiting_for != self._waiting:

@@ -19,15 +19,20 @@ from raftctl.cluster.removing import encode_removal
 from raftctl.cluster.serving import CHANGE, PROPOSE, READ, Answer, Ask
 from raftctl.net.commands import Caller
 from raftctl.net.error_codes import CommandError
+from raftctl.node.chronicle import Chronicle
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Expired
 from raftctl.node.status import Status
+from raftctl.node.waiting import Waiting
 from raftctl.store import commands
 
 _Object = Dict[str, Any]
 
 DEFAULT_TIMEOUT_MS = 5000
 LONGEST_TIMEOUT_MS = 600_000
+DEFAULT_ENTRIES, MOST_ENTRIES = 20, 1000
+# The history's own disk may hang; then it is read as it stands.
+_FLUSH_S = 1.0
 # After its deadline an ask is answered by the node thread at once; this bounds a node thread that hangs.
 _EXPIRY_S = 2.0
 
@@ -67,9 +72,11 @@ class _Waiter:
 class Requests:
     """`answer` is what the command listener calls, in any of its threads."""
 
-    def __init__(self, inbox: Inbox, status: Status, give_up_cluster: Callable[[str, bool], None]) -> None:
+    def __init__(self, inbox: Inbox, status: Status, give_up_cluster: Callable[[str, bool], None],
+                 chronicle: Chronicle) -> None:
         """`give_up_cluster(address, discard_data)` starts the node again as one that joins, or raises."""
         self._inbox, self._status, self._give_up_cluster = inbox, status, give_up_cluster
+        self._chronicle = chronicle
         self._tokens = itertools.count(1)
         self._waiters: Dict[int, _Waiter] = {}
         self.stopping = False
@@ -88,7 +95,10 @@ class Requests:
         if self.waiting and handler not in _ALWAYS:
             raise CommandError("no_leader",
                                f"nothing was changed, this node waits for an address: {self.waiting}")
-        return handler(self, request, _timeout_s(request))
+        timeout_s = _timeout_s(request)
+        if action in _NOTED:
+            self._chronicle.note("asked", f"{action} {request.get('address', '')}".rstrip(), by=caller.who)
+        return handler(self, request, timeout_s)
 
     def deliver(self, ask: Ask, answer: Answer) -> None:
         """Hand an answer to who waits for it. Node thread."""
@@ -145,6 +155,17 @@ class Requests:
 
     def _cluster_status(self, request: _Object, timeout_s: float) -> _Object:
         return self._status.cluster(self._state(request, timeout_s), timeout_s)
+
+    def _history(self, request: _Object, timeout_s: float) -> _Object:
+        limit = request.get("limit", DEFAULT_ENTRIES)
+        if type(limit) is not int or limit < 1:
+            raise CommandError("bad_request", '"limit" is a whole number from 1')
+        self._chronicle.flush(min(timeout_s, _FLUSH_S))
+        return {"entries": self._chronicle.read(min(limit, MOST_ENTRIES))}
+
+    def _wait(self, request: _Object, timeout_s: float) -> _Object:
+        waiting = Waiting(self._status, lambda left_s: self._state({}, left_s), lambda: self.stopping)
+        return waiting.wait(request, timeout_s)
 
     def _get(self, request: _Object, timeout_s: float) -> _Object:
         key, is_stale = _key(request), _flag(request, "stale")
@@ -227,9 +248,12 @@ class Requests:
 _ACTIONS: Dict[str, Callable[[Requests, _Object, float], _Object]] = {
     "state": Requests._state, "status": Requests._cluster_status, "get": Requests._get, "put": Requests._put,
     "del": Requests._delete, "bootstrap": Requests._bootstrap, "join": Requests._join,
-    "remove": Requests._remove,
+    "remove": Requests._remove, "wait": Requests._wait,
+    "history": Requests._history,
 }
-_ALWAYS = (Requests._state, Requests._cluster_status)
+_ALWAYS = (Requests._state, Requests._cluster_status, Requests._wait, Requests._history)
+# What an operator asks for and the history is to name him for; of reads and writes there are too many.
+_NOTED = ("bootstrap", "join", "remove")
 
 
 def _address(text: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from raftctl.base import clock
 from raftctl.base.addresses import Address, parse
 from raftctl.base.instants import Instant
+from raftctl.cluster import members
 from raftctl.cluster.ports import Identity, Shown
 from raftctl.cluster.serving import Answer
 from raftctl.config.model import NodeConfig
@@ -20,6 +21,7 @@ from raftctl.node.contacts import Contacts
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
+from raftctl.node.tally import Tally
 from raftctl.raft.messages import ORIGIN
 from raftctl.version import __version__
 
@@ -35,6 +37,7 @@ class Status:
                  links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts,
                  write_since: Callable[[], Optional[Instant]]) -> None:
         """`write_since` says since when the present write is at the disk, None without one."""
+        self.tally = Tally()
         self._contacts, self._write_since = contacts, write_since
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
@@ -54,6 +57,7 @@ class Status:
             self._leaderless_since = clock.now()
         differs = (state, shown.view.term, shown.leader_address) != (self._state, before.view.term,
                                                                      before.leader_address)
+        self.tally.see_leader(shown.view.term, shown.leader_address)
         if state != self._state:
             self._state, self._since = state, time.time()
         if differs or shown.view.configuration is not before.view.configuration:
@@ -66,6 +70,21 @@ class Status:
         with self._changed:
             self._changed.wait(timeout_s)
         return self._shown
+
+    def silent_voters(self) -> str:
+        """Return which other voters were not heard for half of election min, in words; "" for none.
+
+        A leader's heartbeats, which they acknowledge, are closer together than that.
+        """
+        now, found = clock.now(), []
+        for member in self._shown.view.configuration.members:
+            if member.voter and member.instance != self._identity.instance:
+                age_ms = self._contacts.age_ms(member.instance, now)
+                if age_ms is None:
+                    found.append(f"{member.address} never heard")
+                elif 2 * age_ms * _MS >= self._node.election_min_ns:
+                    found.append(f"{member.address} silent for {age_ms} ms")
+        return ", ".join(found)
 
     def lease_left_s(self) -> float:
         """Return for how long this node holds the lease from now on, in s; 0 where it does not."""
@@ -115,7 +134,8 @@ class Status:
 
     def cluster(self, state: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return what `status --json` prints: the state, a row a member, and what is wrong if anything."""
-        rows = self._call(lambda turn, now: turn.members(now), timeout_s)
+        rows = self._call(
+            lambda turn, now: members.rows(now, turn.identity.instance, turn.core, turn.reached), timeout_s)
         if self._shown.view.removed != ORIGIN:
             rows = []          # what it knows is what was before
         rows.sort(key=lambda row: parse(row["address"]))
@@ -131,8 +151,13 @@ class Status:
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
             "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
+            "diskFull": view.is_full,
             "snapshotIndex": view.snapshot_index, "logEntries": view.log_count, "logBytes": view.log_bytes,
         }
+
+    def wait_for_turn(self, timeout_s: float) -> None:
+        """Return once the node thread has taken a turn; raise `NoLeader` where it does not in time."""
+        self._call(lambda turn, now: None, timeout_s)
 
     def _disk_write_ms(self) -> Optional[int]:
         """Return for how long the present write has been at the disk: a hung sync shows (pitfall 5.5)."""

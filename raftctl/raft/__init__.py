@@ -14,13 +14,8 @@ Words: a member is an *instance*; `Position(term, index)` is a place in a log; *
 P2's. Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides),
 `leadership`, `lease`, `proposals`, `reads` and `rounds` (ReadIndex), `membership`, `removal`, `release`,
 `transfer`, `preference`, `snapshots` (compaction, the sending side of InstallSnapshot) and `installing` (the
-<<<<<<< HEAD
-other); `log`, `progress`, `partial`, `standing`, `state` hold what they share, `repeats` keeps a lasting
-state of things from filling the log.
-=======
 other), `fullness` (of disks); `log`, `progress`, `partial`, `standing`, `state` hold what they share,
 `repeats` keeps a lasting state of things from filling the log.
->>>>>>> w-snapdisk
 
 Where we differ from the paper, and why it is safe:
 

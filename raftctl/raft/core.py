@@ -120,7 +120,7 @@ class Core:
         log = state.log
         return View(state.role, state.term, state.leader, lease_end, state.commit_index, log.last_index,
                     state.configuration, state.hard.removed, state.snapshot_index,
-                    log.last_index - log.base.index, log.size)
+                    log.last_index - log.base.index, log.size, self.is_full)
 
     @property
     def role(self) -> str:

@@ -56,6 +56,7 @@ node localhost
   listens on      localhost, port 8089
   command port    none
   command socket  /d/command.sock
+  http            none
   cluster         a cluster of one, until it joins another
   heartbeat       100 ms
   election        500 ms to 1 s

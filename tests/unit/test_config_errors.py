@@ -13,9 +13,9 @@ from raftctl.config.load import load, pick
 LIST = ["tcp://h1:8089", "tcp://h2:8089", "tcp://h3:8089"]
 ONE = {"address": "tcp://localhost:8089"}
 KEYS = (
-    "address, listen, command_port, command_host, name, clusterNodes, heartbeat, election min, election max, "
-    "join, dataDir, logFile, logLevel, events, priority, preempt, secretFile, insecure, serviceName, "
-    "description, user, nodes"
+    "address, listen, command_port, command_host, http, name, clusterNodes, heartbeat, election min, "
+    "election max, join, dataDir, logFile, logLevel, events, priority, preempt, secretFile, insecure, "
+    "serviceName, description, user, nodes"
 )
 MAKE = "(umask 077; head -c 32 /dev/urandom | base64 > {dir}/secret)"
 DURATION = 'write "200 ms", "1.5 s" or a number of milliseconds'
@@ -607,6 +607,26 @@ MALFORMED = [
         two(first={"logFile": "l", "name": "a"}, second={"logFile": "./l", "name": "a"}),
         "nodes 1 and 2 have the same logFile ({dir}/l) and name (a); give each node its own",
     ),
+    ("http scheme", one(http="http://h1:80"),
+     '"http": "http://h1:80" has a scheme; write host and port alone: "127.0.0.1:9080"'),
+    ("http port alone", one(http=":80"), '"http": ":80" is no host:port; write "127.0.0.1:9080"'),
+    ("http without a port", one(http="h1"), '"http": "h1" is no host:port; write "127.0.0.1:9080"'),
+    ("http number", one(http=9080), '"http": 9080 is no text; write "127.0.0.1:9080"'),
+    ("http range", one(http="h1:70000"), '"http": port 70000 is out of range; use 1 to 65535'),
+    ("http IPv6", one(http="::1:80"),
+     '"http": "::1:80": an IPv6 address stands in brackets; write "[::1]:9080"'),
+    ("http at the address's port", one(http="0.0.0.0:8089"),
+     '"http": 8089 is the port of "address" too; choose another'),
+    ("http at the command port", one(http="127.0.0.1:10000", command_port=10000),
+     '"http": 10000 is the port of "command_port" too; choose another'),
+    ("http at the top of a cluster file", two(http="127.0.0.1:9080"),
+     '"http" belongs to one node; move it into an object of "nodes"'),
+    ("same http", two({"http": "127.0.0.1:9080"}, {"http": "127.0.0.1:9080"}),
+     "nodes 1 and 2 have the same http (127.0.0.1 port 9080); give each node its own"),
+    ("crossed http", two({"http": "127.0.0.1:9080"}, {"http": "0.0.0.0:9080"}),
+     'node 1: "http": 9080 is the port of node 2\'s "http"; choose another'),
+    ("http at another's command port", two({}, {"http": "0.0.0.0:10000"}),
+     'node 2: "http": 10000 is the port of node 1\'s "command_port"; choose another'),
     (
         "crossed ports",
         two(second={"command_port": 8089}),

@@ -18,11 +18,15 @@ class Node:
 
     def __init__(self, answer=None, founds=True):
         self.answer, self.founds = answer, founds
-        self.requests = Requests(self, self, None)
+        self.notes = []
+        self.requests = Requests(self, self, None, self)
 
     def post(self, ask):
         if self.answer is not None:
             self.requests.deliver(ask, self.answer)
+
+    def note(self, event, cause, by=None):
+        self.notes.append((event, cause, by))
 
     is_initialized = True
 
@@ -144,3 +148,15 @@ def test_p2_a_leader_that_nobody_confirms_is_a_candidate_when_its_lease_is_over_
     assert state_of(node) == "CANDIDATE"
     assert node.leases == [] and node.posted == ["Ask", "Expired"]
     assert node.requests._waiters == {}
+
+
+def test_what_an_operator_asks_for_is_entered_with_his_name_and_what_programs_ask_is_not():
+    node = Node(Answer(None, 7, b"tcp://h1:8089"))
+    node.requests.answer({"action": "remove", "address": "tcp://h3:8089"}, ROOT)
+    node.requests.answer({"action": "put", "key": "k", "value": "v"}, ROOT)
+    assert node.notes == [("asked", "remove tcp://h3:8089", "root@h1")]
+
+
+@pytest.mark.parametrize("limit", [0, -1, "5", True, 1.5])
+def test_a_limit_of_the_history_that_is_none_is_refused(limit):
+    assert Node().refusal({"action": "history", "limit": limit}).code == "bad_request"

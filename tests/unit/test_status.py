@@ -33,7 +33,7 @@ class NodeThread:
 class Settings:
     """What `Status` reads of a `NodeConfig`."""
 
-    name, election_max_ns = "n1", 1_000_000_000
+    name, election_min_ns, election_max_ns = "n1", 500_000_000, 1_000_000_000
 
 
 class Seen:
