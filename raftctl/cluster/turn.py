@@ -158,7 +158,8 @@ class Turn:
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
         self._memory.acknowledged_are(self.core.acknowledged)
-        # The peers first: their way is the longer one, and the disk's thread takes the interpreter as it wakes.
+        # Messages first: the way over a peer is the longer one, and the disk's thread takes the interpreter
+        # as it wakes.
         for peer, message in ready.messages:
             self._send_raft(ready.view, peer, message)
         if ready.write:
