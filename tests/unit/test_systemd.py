@@ -64,6 +64,7 @@ def test_the_unit_of_a_node(tmp_path):
         "Type": "notify",
         "NotifyAccess": "main",
         "ExecStart": f"/usr/bin/python3 /opt/raftctl.pyz -c {config} start",
+        "ExecReload": '/bin/sh -c "kill -HUP ${MAINPID}"',
         "RuntimeDirectory": "raftctl",
         "RuntimeDirectoryPreserve": "yes",
         "Restart": "always",
