@@ -38,16 +38,16 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     below = _labelled(
         ("problem", problem),
         ("try", answer.get("hint")),
-        ("disk", _disk(answer.get("diskWriteMs"))),
+        ("disk", _disk(answer.get("diskWriteMs"), answer.get("diskFull"))),
         ("last decision", decision if members and decision != state.get("reason") else None),
     )
     below += _dropped(answer.get("framesDropped"), members)
     return lines + ["", *below] if members and below else lines + below
 
 
-def _disk(write_ms: Optional[int]) -> Optional[str]:
+def _disk(write_ms: Optional[int], is_full: Optional[bool]) -> Optional[str]:
     if write_ms is None or write_ms < _SLOW_WRITE_MS:
-        return None
+        return "full: this node takes no new writes; free space for its dataDir" if is_full else None
     return f"hangs: the present write has taken {write_ms / 1000:.1f} s; see the kernel log (dmesg)"
 
 

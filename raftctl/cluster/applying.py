@@ -20,6 +20,8 @@ from raftctl.store.machine import Store
 
 # Of the log in memory between two snapshots; the log begins behind the older, so it has about twice as much.
 LOG_BYTES = 8 << 20
+# At least this part of the store's bytes: a large one is not written again for each few of its keys.
+STORE_SHARE = 4
 # Without many writes, so that old entries are not read for ever at each start.
 EVERY_NS = DAY
 
@@ -73,7 +75,8 @@ class Applying:
     def due(self, now: Instant) -> Optional[Tuple[SnapshotMark, Image]]:
         """Return the snapshot to make durable now, if one is due; then `ended` must follow."""
         self._last = self._last or now
-        is_due = self._since >= self._log_bytes or (self._since and now.since(self._last) >= EVERY_NS)
+        limit = max(self._log_bytes, self.store.bytes // STORE_SHARE)
+        is_due = self._since >= limit or (self._since and now.since(self._last) >= EVERY_NS)
         if not is_due or self._is_taking or not self._core.may_snapshot:
             return None
         self._is_taking, self._since, self._last = True, 0, now

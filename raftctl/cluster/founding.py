@@ -9,8 +9,9 @@ Why there are never two clusters that work: only the lowest listed address write
 instances that are fresh on connections still open, and nobody hears of it before it is durable. Whoever
 adopted never adopts again, in this process or a later one. Should two authors write all the same (one wiped
 within milliseconds, a `bootstrap` at the very moment when the last node comes), each entry needs a quorum of
-adopters and the two quorums share a node: one stays dead. Not covered is `bootstrap` on both sides of a cut:
-that it stands on ONE node is the operator's word.
+adopters and the two quorums share a node: one stays dead. Not covered is `bootstrap` on both sides of a cut,
+nor on one side while a founding of the whole list works on the other, whose author heard from all before the
+cut: that the word is given on ONE node, and that no other works, is the operator's.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from raftctl.cluster.joining import Joining, Reached
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.removing import Removing
-from raftctl.cluster.rows import rows
 from raftctl.cluster.serving import Ask, Serving, encode_reply
+from raftctl.cluster.disowning import Disowning
 from raftctl.raft import inputs
 from raftctl.raft.configuration import NOBODY, Malformed, decode
 from raftctl.raft.core import Core
@@ -51,16 +51,15 @@ class Turn:
         self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
         self.joining = Joining(timing.heartbeat, timing.election_max)
         self._applying = Applying(core, store, self.serving, log_bytes)
-        self._memory = memory or Memory()
+        self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
-        self._adopting = False
-        self._reached: Dict[str, Reached] = {}
+        self._adopting = self._stopping = False
+        self.reached: Dict[str, Reached] = {}
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
         self._deadline: Optional[Instant] = None
         self._decisions: List[Decision] = []
-        self._stopping = False
         self._reason = "starting"
         self._become_holder()
 
@@ -69,7 +68,8 @@ class Turn:
     def link_up(self, now: Instant, address: Address, generation: int, hello: Hello) -> None:
         """Our own dial to `address` shook hands with `hello.instance`."""
         text = str(address)
-        self._reached[text] = Reached(generation, hello)
+        self.reached[text] = Reached(generation, hello)
+        self._disowning.accepted(text)
         if self._founding:
             self._founding.link_up(now.boot, text, _facts(hello))
         if self._must_welcome(hello):
@@ -77,10 +77,11 @@ class Turn:
         self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
-    def link_down(self, now: Instant, address: Address, generation: int, reason: str) -> None:
-        """Our own dial ended, or failed (generation 0), for `reason`."""
+    def link_down(self, now: Instant, address: Address, generation: int, reason: str, disowns: bool) -> None:
+        """Our own dial ended, or failed (generation 0), for `reason`. `disowns`: refused as an old self."""
         text = str(address)
-        lost = self._reached.pop(text, None)
+        self._decisions += self._disowning.refused(text) if disowns else ()
+        lost = self.reached.pop(text, None)
         if lost:
             self.core.step(now, inputs.LinkDown(lost.hello.instance))
             self.serving.link_down(text)
@@ -101,8 +102,8 @@ class Turn:
         elif kind in _FRAMES:
             _FRAMES[kind](self, now, hello, body)
 
-    def persisted(self, now: Instant, number: int) -> None:
-        self.core.step(now, inputs.Persisted(number))
+    def persisted(self, now: Instant, number: int, has_room: bool = True) -> None:
+        self.core.step(now, inputs.Persisted(number, has_room))
         if self._adopting:
             # Entry 1 was in this write or an earlier one: only now may the cluster id be on disk (§6).
             self._adopting = False
@@ -231,8 +232,8 @@ class Turn:
             raise PeerFault(f"{hello.address}: a guardian may only release its own node")
         configuration = self.core.configuration
         # A founder's connection may be older than the cluster: then its instance is, or was, named.
-        if not self.cluster_id or (hello.cluster_id != self.cluster_id
-                                   and hello.instance not in self._named):
+        if not self.cluster_id or self._disowning.is_disowned or (
+                hello.cluster_id != self.cluster_id and hello.instance not in self._named):
             return
         if not configuration.members:
             self._dialling.introduce(hello.address)
@@ -284,15 +285,15 @@ class Turn:
     def _send_raft(self, view: View, peer: str, message: Any) -> None:
         member = view.configuration.find(peer)
         text = member.address if member else next(
-            (address for address, found in self._reached.items() if found.hello.instance == peer), None)
-        found = self._reached.get(text) if text else None
-        if found is None or found.hello.instance != peer:
+            (address for address, found in self.reached.items() if found.hello.instance == peer), None)
+        found = self.reached.get(text) if text else None
+        if found is None or found.hello.instance != peer or self._disowning.is_disowned:
             return       # No link: Raft repeats what matters once there is one.
         body = encode_message(message)
         self.ports.send(self._address(text), handshake.RAFT, body, len(body) <= URGENT_BYTES)
 
     def _forward(self, address: str, body: bytes) -> bool:
-        return (address in self._reached
+        return (address in self.reached
                 and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
     def _must_welcome(self, hello: Hello) -> bool:
@@ -327,21 +328,21 @@ class Turn:
                 self.serving.refused(inputs.Refusal(token, "no_leader"))
             return
         self._admit(now)
-        for token, answer in self._removing.refused(self.core, self._reached):
+        for token, answer in self._removing.refused(self.core, self.reached):
             self.serving.ended(token, answer)
         step = self._removing.next_step(self.core)
         if step:
             self.core.step(now, step)
 
     def _admit(self, now: Instant) -> None:
-        wanted = self.joining.next_change(now, self.core, self._reached)
-        for address, reply in self.joining.take_replies(now, self.core, self._reached):
+        wanted = self.joining.next_change(now, self.core, self.reached)
+        for address, reply in self.joining.take_replies(now, self.core, self.reached):
             self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
         if wanted is None:
             return
         self.core.step(now, inputs.ChangeAsked(0, wanted))
         for member in self.core.configuration.members:
-            found = self._reached.get(member.address)
+            found = self.reached.get(member.address)
             if found and found.hello.instance == member.instance and self._must_welcome(found.hello):
                 self._welcome(member.address)      # before the first append, on the same connection
 
@@ -349,7 +350,7 @@ class Turn:
         entry = self.core.founding_entry
         if self._founding is None and entry and self.cluster_id:
             self._founding = Holder(self.identity.instance, entry.body)
-            for address, found in self._reached.items():
+            for address, found in self.reached.items():
                 self._founding.link_up(0, address, _facts(found.hello))
 
     def _follow_configuration(self, now: Instant, view: View) -> None:
@@ -378,15 +379,9 @@ class Turn:
     # Of any node that ever called: bounded.
     _address = staticmethod(functools.lru_cache(256)(parse))
 
-    # --- for `status`
-
     @property
     def key_count(self) -> int:
         return self._applying.store.count
-
-    def members(self, now: Instant) -> List[Dict[str, Any]]:
-        """Return a row a member, as `rows` describes it."""
-        return rows(now, self.identity.instance, self.core, self._reached)
 
 
 _FRAMES = {

@@ -20,7 +20,7 @@ from raftctl.raft.messages import ORIGIN, Entry, HardState, Position, Write
 
 SEGMENT_SIZE = 16 << 20
 # Of a full disk's last segment, the part that only votes and terms are for.
-_VOTES_SHARE = 16
+VOTES_SHARE = 16
 _NOTHING = Batch(None, ())
 
 
@@ -147,18 +147,23 @@ class Journal:
 
     # --- writing
 
-    def append(self, write: Write) -> None:
-        """Make `write` durable. After a failure every later append is refused: the process must end (P3)."""
+    def append(self, write: Write) -> bool:
+        """Make `write` durable; False where there is no room for the snapshot that its chunk begins.
+
+        After a failure every later append is refused: the process must end (P3).
+        """
         require(not self._failed, "append after a failed one", write.number)
         self._failed = True
+        has_room = True
         if write.chunk:
             require(self._snapshots is not None, "a chunk without snapshots", write.number)
-            self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]
+            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]
         self._drop_upto = max(self._drop_upto, write.drop_upto)
         batch = Batch(write.hard_state, write.entries, write.memory, write.base)
         if batch != _NOTHING:
             self._put(batch)
         self._failed = False
+        return has_room
 
     def _put(self, batch: Batch) -> None:
         while True:
@@ -243,7 +248,7 @@ class Journal:
 
         What is left behind them is for votes.
         """
-        return max(self._size - self._size // _VOTES_SHARE - self._end, 0) if self.full else None
+        return max(self._size - self._size // VOTES_SHARE - self._end, 0) if self.full else None
 
     def _make_next(self) -> None:
         files, path = self._files, self._segment_path(self._number + 1)

@@ -12,7 +12,7 @@ from typing import Dict, List, Optional, Tuple
 
 from raftctl.base.errors import DiskFault, require
 from raftctl.disk import snapshot_file
-from raftctl.disk.files import SYSTEM, Files, guarded, read_range
+from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_range
 from raftctl.disk.snapshot_file import Draft, UnknownFormat
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import Chunk, SnapshotMark
@@ -102,23 +102,31 @@ class Snapshots:
         """Begin a snapshot of this node's own store; raise `DiskFull`, changing nothing, without the room."""
         return OwnSnapshot(self, self._draft(mark, OWN))
 
-    def write_chunk(self, chunk: Chunk) -> None:
+    def write_chunk(self, chunk: Chunk) -> bool:
         """Add a chunk of another node's snapshot; with the last one it is durable under its name.
 
-        A chunk at offset 0 begins anew, and drops what is there of any other.
+        A chunk at offset 0 begins anew, and drops what is there of any other, unless an empty one has just
+        made room for it. Returns False, with nothing begun, where there is no room for an empty one.
         """
         part = self._part
-        if chunk.offset == 0:
+        is_begun = part is not None and (part.mark, part.length) == (chunk.mark, 0)
+        if chunk.offset == 0 and not (is_begun and chunk.data):
             self._part = None
             if part:
                 part.abandon()
-            part = self._part = self._draft(chunk.mark, INSTALLED)
+            try:
+                part = self._part = self._draft(chunk.mark, INSTALLED)
+            except DiskFull:
+                if chunk.data:
+                    raise
+                return False
         require(part is not None and (part.mark, part.length) == (chunk.mark, chunk.offset),
                 "a chunk out of order", chunk.mark.position, chunk.offset)
         part.write(chunk.data)   # type: ignore[union-attr]
         if chunk.is_last:
             self._part = None
             self._publish(part)   # type: ignore[arg-type]
+        return True
 
     def _draft(self, mark: SnapshotMark, suffix: str) -> Draft:
         return Draft(self._files, os.path.join(self.path, name_of(mark) + suffix), mark)

@@ -24,10 +24,13 @@ class Writer:
     one. After a failure it stays: that write never ends.
     """
 
-    def __init__(self, journal: Journal, persisted: Callable[[int], None],
+    def __init__(self, journal: Journal, persisted: Callable[[int, bool], None],
                  failed: Callable[[BaseException], None], room: Callable[[Optional[int], str], None]) -> None:
-        """`room` is told how many bytes of entries still fit while the disk is full, and why it is; None, "":
-        as many as come. At the start only where it is full."""
+        """`persisted` gets a write's number, and what `Journal.append` returned.
+
+        `room` is told how many bytes of entries still fit while the disk is full, and why it is; None, "": as
+        many as come. At the start it is told only where it is full.
+        """
         self._journal, self._persisted, self._failed, self._tell_room = journal, persisted, failed, room
         # At most one write is under way, and the word to stop behind it: SimpleQueue needs no bound.
         self._writes: queue.SimpleQueue[Optional[Write]] = queue.SimpleQueue()
@@ -57,9 +60,9 @@ class Writer:
                 if write is None:
                     self._journal.close()
                     return
-                self._journal.append(write)
+                has_room = self._journal.append(write)
                 self.in_flight_since = None
-                self._persisted(write.number)
+                self._persisted(write.number, has_room)
                 self._tidy()
         except BaseException as error:   # whatever it is, the node must not go on without its disk
             self._failed(error)

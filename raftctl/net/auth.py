@@ -52,6 +52,10 @@ class Refused(PeerFault):
         self.message = message
 
 
+class Disowned(Refused):
+    """The other side says that our data directory went back or is used twice (P7)."""
+
+
 class Sealer:
     """Writes the frames of one direction. Frames must be sealed in the order in which they are sent."""
 
@@ -258,7 +262,7 @@ class Handshake:
         proofs = [self._hmac(secret, "refusal", not self._dialler, signed).hex() for secret in self._secrets]
         if self._secrets and not any(digest.is_equal(proof, mac) for proof in proofs):
             return PeerFault("refused by somebody without the secret")
-        return Refused(code, printable(message))
+        return (Disowned if code == "instance" else Refused)(code, printable(message))
 
 
 def read_refusal(body: bytes) -> Tuple[str, str, str]:

@@ -147,7 +147,7 @@ class _Conversation:
         self._caller = caller
         self._answer = answer
         self._challenge = access.Challenge(secrets) if secrets and caller.transport == "tcp" else None
-        self._trust = trust
+        self._trust: Optional[Callable[[], None]] = trust
         self._lines = LineReader(protocol.LINE_LIMIT if caller.may_change else protocol.STRANGER_LIMIT)
         self._answered = 0
         self._is_last = False
@@ -236,8 +236,9 @@ class _Conversation:
         if action not in protocol.OPEN_ACTIONS and not self._caller.may_change:
             raise CommandError("not_allowed", f'"{action[:40]}" is not for {self._caller.who}')
         reply = self._answer(request, self._caller)
-        if self._caller.may_change:
+        if self._trust and self._caller.may_change:
             self._trust()
+            self._trust = None
         return reply
 
     def _open_challenge(self) -> Dict[str, Any]:

@@ -21,7 +21,7 @@ from raftctl.base.errors import PeerFault, RaftctlError
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.net import dial
-from raftctl.net.auth import Established, Handshake, Judge
+from raftctl.net.auth import Disowned, Established, Handshake, Judge
 from raftctl.net.complaints import Complaints
 from raftctl.net.dial import Waker, Woken
 from raftctl.net.outbox import Outbox
@@ -42,11 +42,15 @@ class LinkUp(NamedTuple):
 
 
 class LinkDown(NamedTuple):
-    """Our connection `generation` is over, or (generation 0) a dial failed."""
+    """Our connection `generation` is over, or (generation 0) a dial failed.
+
+    `disowns`: the peer there refuses this node's directory as one that went back (P7).
+    """
 
     address: Address
     generation: int
     reason: str
+    disowns: bool = False
 
 
 class FrameIn(NamedTuple):
@@ -227,7 +231,7 @@ class _Link:
         except (OSError, RaftctlError) as error:
             # Refused or spoken to in another tongue: that does not end by itself.
             level = logging.WARNING if isinstance(error, RaftctlError) else logging.INFO
-            self._down(0, dial.words(error), level)
+            self._down(0, dial.words(error), level, isinstance(error, Disowned))
             return False
         else:
             self._up(sock, established, generation)
@@ -256,7 +260,7 @@ class _Link:
             even_first=True)
         self._settings.post(LinkUp(self._address, generation, established.theirs))
 
-    def _down(self, generation: int, reason: str, level: int = logging.INFO) -> None:
+    def _down(self, generation: int, reason: str, level: int = logging.INFO, disowns: bool = False) -> None:
         self.outbox.detach()
         self._since_s = None
         if self._ending:
@@ -264,7 +268,7 @@ class _Link:
         self._problem = reason
         line = f"no connection to {self._address}: {reason}"
         self._settings.complaints.bad(str(self._address), reason, line, level)
-        self._settings.post(LinkDown(self._address, generation, reason))
+        self._settings.post(LinkDown(self._address, generation, reason, disowns))
 
     def _carry(self, sock: socket.socket) -> str:
         """Flush and ping until the connection ends; return why it ended."""

@@ -165,9 +165,9 @@ class Daemon:
         self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
                         "term": data.restored.hard_state.term, "clusterId": own.cluster_id}
 
-    def _synced(self, number: int) -> None:
+    def _synced(self, number: int, has_room: bool) -> None:
         self._status.tally.end_sync(clock.now())
-        self._inbox.post(Done(number))
+        self._inbox.post(Done(number, has_room))
 
     def _hello(self, expected: str, generation: int) -> Hello:
         shown, node, identity = self._status.shown, self._node, self._identity

@@ -30,9 +30,10 @@ LONGEST_WAIT_S = 5.0
 
 
 class Done(NamedTuple):
-    """The disk has write `number`."""
+    """The disk has write `number`; `has_room` as in `Persisted`."""
 
     number: int
+    has_room: bool
 
 
 class Room(NamedTuple):
@@ -149,9 +150,10 @@ def _take_room(turn: Turn, now: Instant, item: Room) -> None:
 
 _STEPS = {
     LinkUp: lambda turn, now, item: turn.link_up(now, item.address, item.generation, item.hello),
-    LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason),
+    LinkDown: lambda turn, now, item: turn.link_down(now, item.address, item.generation, item.reason,
+                                                     item.disowns),
     FrameIn: lambda turn, now, item: turn.frame(now, item.hello, item.kind, item.body),
-    Done: lambda turn, now, item: turn.persisted(now, item.number),
+    Done: lambda turn, now, item: turn.persisted(now, item.number, item.has_room),
     Room: _take_room,
     Taken: lambda turn, now, item: turn.snapshot_taken(now, item.mark),
     ChunkRead: lambda turn, now, item: turn.chunk_read(now, item.peer, item.wanted, item.data),

@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, List, Optional, Tuple
 from raftctl.base import clock
 from raftctl.base.addresses import Address, parse
 from raftctl.base.instants import Instant
+from raftctl.cluster import members
 from raftctl.cluster.ports import Identity, Shown
 from raftctl.cluster.serving import Answer
 from raftctl.config.model import NodeConfig
@@ -133,7 +134,8 @@ class Status:
 
     def cluster(self, state: Dict[str, Any], timeout_s: float) -> Dict[str, Any]:
         """Return what `status --json` prints: the state, a row a member, and what is wrong if anything."""
-        rows = self._call(lambda turn, now: turn.members(now), timeout_s)
+        rows = self._call(
+            lambda turn, now: members.rows(now, turn.identity.instance, turn.core, turn.reached), timeout_s)
         if self._shown.view.removed != ORIGIN:
             rows = []          # what it knows is what was before
         rows.sort(key=lambda row: parse(row["address"]))
@@ -149,6 +151,7 @@ class Status:
             "votersReachable": found.reachable, "votersNeeded": found.needed,
             "problem": found.problem, "hint": found.hint, "lastDecision": self._shown.reason,
             "framesDropped": self._inbox.dropped, "diskWriteMs": self._disk_write_ms(),
+            "diskFull": view.is_full,
             "snapshotIndex": view.snapshot_index, "logEntries": view.log_count, "logBytes": view.log_bytes,
         }
 

@@ -7,13 +7,15 @@ The loop around it (`cluster/turn.py` on ports, `node/loop.py` on threads):
     ready = core.ready(clock.now())        # taken: asking twice gives it once
     disk.submit(ready.write)               # its Persisted releases what waited for it
     links.send(ready.messages)             # these may go now, a leader's appends beside its own write
+    store.become(ready.installed)          # a snapshot instead of entries, before …
     store.apply(ready.committed)
 
 Words: a member is an *instance*; `Position(term, index)` is a place in a log; *lease*, *vow* and *round* are
 P2's. Modules: `election` (pre-vote, vote), `following` and `replication` (AppendEntries, both sides),
 `leadership`, `lease`, `proposals`, `reads` and `rounds` (ReadIndex), `membership`, `removal`, `release`,
-`transfer`, `preference`; `log`, `progress`, `standing`, `state` hold what they share, `repeats` keeps a
-lasting state of things from filling the log.
+`transfer`, `preference`, `snapshots` (compaction, the sending side of InstallSnapshot) and `installing` (the
+other), `fullness` (of disks); `log`, `progress`, `partial`, `standing`, `state` hold what they share,
+`repeats` keeps a lasting state of things from filling the log.
 
 Where we differ from the paper, and why it is safe:
 
@@ -26,6 +28,11 @@ Where we differ from the paper, and why it is safe:
   must still run. Reads of data never rest on it: they use ReadIndex; scenario `lease_over_is_candidate`.
 - RELEASE. Proof of death ends vows to one (instance, incarnation) of terms up to one: it gives back exactly
   what the vow withheld; scenarios `release_*`.
+- Snapshots. The paper's server keeps one and drops the log up to it (§7). Ours keeps two and the log from the
+  older one on, so that a damaged newest loses nothing, and a peer that is a bit behind gets entries; scenario
+  `log_is_kept_up_to_the_older_snapshot`. A chunk is acknowledged like an append: it renews the vow; scenarios
+  `install_*`. While a whole snapshot is on its way to the disk its receiver votes and vows, but neither takes
+  entries nor campaigns; scenario `installing_follower_does_not_campaign`.
 - Transfer. The dissertation's leader (§3.10) may lead on when the transferee is slow, and its vote requests
   override every vow. Ours releases its term with TimeoutNow and never leases in it again; its RELEASE is the
   token, which ends only vows to that leader and only in the vote requests of the next term, so neither a late

@@ -120,7 +120,7 @@ class Core:
         log = state.log
         return View(state.role, state.term, state.leader, lease_end, state.commit_index, log.last_index,
                     state.configuration, state.hard.removed, state.snapshot_index,
-                    log.last_index - log.base.index, log.size)
+                    log.last_index - log.base.index, log.size, self.is_full)
 
     @property
     def role(self) -> str:
@@ -242,7 +242,7 @@ class Core:
     def _persisted(self, now: Instant, given: Persisted) -> None:
         state = self._state
         state.persisted(given.number)
-        installing.persisted(state, given.number)
+        installing.persisted(state, now, given)
         if state.role == LEADER:
             replication.advance_commit(state)
             lease.renew(state, now)
@@ -259,9 +259,8 @@ class Core:
 
     def _link_up(self, now: Instant, given: LinkUp) -> None:
         known = self._state.incarnations.get(given.peer, 0)
-        if given.incarnation > known:
-            self._state.standings.forget(given.peer)
-            self._state.incarnations[given.peer] = given.incarnation
+        self._state.incarnations[given.peer] = max(known, given.incarnation)
+        self._state.standings.shook_hands(given.peer, given.incarnation)
         replication.link_up(self._state, given.peer, given.generation)
         election.link_up(self._state, given.peer)
         preference.link_up(self._state, given.peer)

@@ -112,7 +112,7 @@ _FIXED = {
     VOTE_REPLY: (VoteReply, struct.Struct("!Q?")),
     APPEND_REPLY: (AppendReply, struct.Struct("!QQQ?QQQQ")),
     INSTALL_REPLY: (InstallReply, struct.Struct("!QQQQQQ")),
-    STANDING: (Standing, struct.Struct("!B???")),
+    STANDING: (Standing, struct.Struct("!B???Q")),
 }
 _KIND = {message: kind for kind, (message, _) in _FIXED.items()}
 

@@ -96,9 +96,10 @@ class DiskRoom(NamedTuple):
 
 
 class Persisted(NamedTuple):
-    """Write `number` and all before it are durable."""
+    """Write `number` and all before it are durable; `has_room`: save for a snapshot that its chunk begins."""
 
     number: int
+    has_room: bool = True
 
 
 class SnapshotTaken(NamedTuple):
@@ -189,7 +190,7 @@ class View(NamedTuple):
     """What others read of the core, swapped whole. `lease_end`: holder of the lease while `now.within` it.
 
     `removed`: as in `HardState`. `snapshot_index`: of the newest snapshot, 0 without one. `log_count`,
-    `log_bytes`: the log in memory.
+    `log_bytes`: the log in memory. `is_full`: is the disk of this node?
     """
 
     role: str
@@ -203,6 +204,7 @@ class View(NamedTuple):
     snapshot_index: int = 0
     log_count: int = 0
     log_bytes: int = 0
+    is_full: bool = False
 
 
 class Ready(NamedTuple):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from raftctl.base.instants import Instant
 from raftctl.raft import following, snapshots
+from raftctl.raft.inputs import Persisted
 from raftctl.raft.messages import Install, InstallReply, Instance, SnapshotMark
 from raftctl.raft.partial import Partial
 from raftctl.raft.pledges import Acknowledgement
@@ -32,17 +33,24 @@ def receive_install(state: State, now: Instant, peer: Instance, generation: int,
     if partial is None or (partial.term, partial.mark) != (message.term, message.mark):
         state.partial = partial = Partial(message.term, message.mark, peer)
     _note_newest(state, peer, generation, message)
+    if not partial.has_room and message.offset == 0:
+        partial.early = message.data
     if not partial.is_settled:
         return                                  # answered once what came before is durable
     if message.offset != partial.received:
         _acknowledge(state, partial)
-        return
+    else:
+        _take(state, partial, message.data)
+
+
+def _take(state: State, partial: Partial, data: bytes) -> None:
+    mark = partial.mark
     if not partial.received:
-        state.decide(f"{state.name(peer)} sends the snapshot {message.mark.position}",
-                     f"takes its {message.mark.size} bytes")
-    partial.receive(message.data)
+        state.decide(f"{state.name(partial.leader)} sends the snapshot {mark.position}",
+                     f"takes its {mark.size} bytes")
+    partial.receive(data)
     if partial.is_whole:
-        _begin(state, message.mark)
+        _begin(state, mark)
 
 
 def _note_newest(state: State, peer: Instance, generation: int, message: Install) -> None:
@@ -59,14 +67,36 @@ def _begin(state: State, mark: SnapshotMark) -> None:
     state.replace_log(mark.position)
 
 
-def persisted(state: State, number: int) -> None:
-    """Write `number` is durable: acknowledge the chunk in it; with the last one the snapshot is in force."""
+def persisted(state: State, now: Instant, done: Persisted) -> None:
+    """A write is durable: acknowledge the chunk in it; with the last one the snapshot is in force."""
     partial = state.partial
-    if partial is None or not partial.persisted(number):
+    if partial is None or not partial.persisted(done.number):
         return
-    if not partial.is_whole:
+    if not partial.has_room:
+        _begin_with_room(state, now, partial, has_room=done.has_room)
+    elif partial.is_whole:
+        _complete(state, partial)
+    else:
         _acknowledge(state, partial)
+
+
+def _begin_with_room(state: State, now: Instant, partial: Partial, *, has_room: bool) -> None:
+    """The disk has made room for the snapshot, or has none: then the leader's next try may find some."""
+    mark = partial.mark
+    if not has_room:
+        state.partial = None
+        if state.repeats.is_due(now, "room", mark.position):
+            state.decide(f"no room for the snapshot {mark.position} of {mark.size} bytes", "waits for some")
         return
+    partial.has_room = True
+    if partial.early and _still_follows(state, partial):
+        _take(state, partial, partial.early)
+    else:
+        _acknowledge(state, partial)
+    partial.early = b""
+
+
+def _complete(state: State, partial: Partial) -> None:
     mark = partial.mark
     state.partial = None
     snapshots.remember(state, mark)

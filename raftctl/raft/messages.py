@@ -78,7 +78,11 @@ class SnapshotMark(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`."""
+    """Bytes of another node's snapshot for the disk, in order from `offset` 0 to `mark.size`.
+
+    First an empty one: the disk makes room for all of it, or answers that there is none (P3: a full disk
+    costs nobody a vote).
+    """
 
     mark: SnapshotMark
     offset: int
@@ -251,12 +255,14 @@ class Standing(NamedTuple):
 
     `priority`: 0 to 255; 0 is a witness, which never shows LEADER. `healthy`: its host's check passes.
     `stopping`: it campaigns no more. `preempt`: it wants leadership moved to it from a lower priority.
+    `incarnation` is set where it is said: late words of an older one count nothing.
     """
 
     priority: int = 100
     healthy: bool = True
     stopping: bool = False
     preempt: bool = False
+    incarnation: int = 0
 
 
 Message = Union[PreVote, PreVoteReply, Vote, VoteReply, Append, AppendReply, Install, InstallReply, Release,

@@ -12,16 +12,19 @@ from raftctl.raft.messages import Chunk, Instance, SnapshotMark
 
 class Partial:
     """`received` bytes arrived in order, the first `durable` of them are on disk. `generation` and `round`:
-    of the newest message about it, for its acknowledgement to echo.
+    of the newest message about it, for its acknowledgement to echo. `early`: bytes from 0 on that came before
+    the disk had made room.
     """
 
-    __slots__ = ("term", "mark", "leader", "generation", "round", "received", "durable", "_chunk", "_number")
+    __slots__ = ("term", "mark", "leader", "generation", "round", "received", "durable", "has_room", "early",
+                 "_chunk", "_number")
 
     def __init__(self, term: int, mark: SnapshotMark, leader: Instance) -> None:
         self.term, self.mark, self.leader = term, mark, leader
         self.generation = self.round = 0
         self.received = self.durable = 0
-        self._chunk: Optional[Chunk] = None
+        self.has_room, self.early = False, b""
+        self._chunk: Optional[Chunk] = Chunk(mark, 0, b"")
         self._number = 0
 
     @property
@@ -30,8 +33,8 @@ class Partial:
 
     @property
     def is_settled(self) -> bool:
-        """Is all that arrived durable?"""
-        return self.received == self.durable
+        """Is all that arrived durable, and room for more?"""
+        return self.has_room and self.received == self.durable
 
     @property
     def has_chunk(self) -> bool:

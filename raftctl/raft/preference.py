@@ -43,22 +43,28 @@ def stop(state: State, now: Instant) -> None:
 
 
 def receive_standing(state: State, now: Instant, peer: Instance, message: Standing) -> None:
-    """Remember how fit `peer` is to lead."""
-    known = state.configuration.find(peer) is not None and state.standings.note(peer, message)
-    if known and state.role == LEADER:
+    """Remember how fit `peer` is to lead, unless an older incarnation of it says so."""
+    if state.configuration.find(peer) is None or message.incarnation < state.incarnations.get(peer, 0):
+        return
+    if state.standings.note(peer, message) and state.role == LEADER:
         consider(state, now)
 
 
 def link_up(state: State, peer: Instance) -> None:
+    """Begin a connection with it, as the peer may have forgotten, or heard nothing."""
     if state.standings.has_more_to_say:
-        state.send_now(peer, state.standings.own)
+        _say(state, peer)
+
+
+def _say(state: State, peer: Instance) -> None:
+    state.send_now(peer, state.standings.own._replace(incarnation=state.incarnation))
 
 
 def tell(state: State, now: Instant) -> None:
     """Tell all peers how fit this node is."""
     state.standings.told_at = now
     for peer in state.peers:
-        state.send_now(peer, state.standings.own)
+        _say(state, peer)
 
 
 def repeat(state: State, now: Instant) -> None:

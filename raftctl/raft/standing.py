@@ -44,8 +44,10 @@ class Standings:
         self._peers[peer] = standing
         return is_news
 
-    def forget(self, peer: Instance) -> None:
-        self._peers.pop(peer, None)
+    def shook_hands(self, peer: Instance, incarnation: int) -> None:
+        """Forget what an older incarnation of `peer` said: this one may have nothing to say."""
+        if self.of(peer).incarnation < incarnation:
+            self._peers.pop(peer, None)
 
     def place(self, fraction: float, rivals: Iterable[Instance]) -> float:
         """Return `fraction` squeezed into this node's part of [0, 1): the higher the priority, the earlier.

@@ -11,6 +11,7 @@ from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
 from raftctl.base.errors import require
 from raftctl.base.instants import Instant, later
 from raftctl.raft import configuration as configurations
+from raftctl.raft import fullness
 from raftctl.raft.configuration import NOBODY, Configuration
 from raftctl.raft.inputs import (
     FOLLOWER,
@@ -79,7 +80,7 @@ class State:
         self.hard_number = 0                             # the write that carries the present hard state
         self.write_number = self.persisted_number = 0
         self.at_disk: Optional[_AtDisk] = None
-        self.room = PLENTY                               # see `fullness.py`
+        self.room = self.disk_left = PLENTY              # see `fullness.py`
         self._held: List[Tuple[int, Instance, Message]] = []
 
         self.vow = Vow(None, 0, 0, now.plus(self.hard.promise))
@@ -279,22 +280,23 @@ class State:
 
     def take_write(self) -> Optional[Write]:
         """Return the next batch for the disk: None while one is there, or where there is nothing to write."""
-        last = self.log.last_index
+        if self.at_disk is not None:
+            return None
+        entries = fullness.next_batch(self)
         has_chunk = self.partial is not None and self.partial.has_chunk
-        if self.at_disk is not None or not (self.hard_dirty or self.submitted_index < last or has_chunk
-                                            or self.new_base):
+        may_free = self.room != PLENTY and self.drop_upto > self.dropped_upto
+        if not (self.hard_dirty or entries or has_chunk or self.new_base or may_free):
             return None
         self.write_number += 1
         chunk = self.partial.take_chunk(self.write_number) if self.partial else None
         base, self.new_base = self.new_base, None
         drop_upto = self.drop_upto if self.drop_upto > self.dropped_upto else 0
         self.dropped_upto = self.drop_upto
-        entries = self.log.between(self.submitted_index, last)
         hard = self.hard if self.hard_dirty else None
         if hard is not None:
             self.hard_number = self.write_number
-        self.hard_dirty, self.submitted_index = False, last
-        self.at_disk = _AtDisk(self.write_number, last, self.hard.term)
+        self.hard_dirty = False
+        self.at_disk = _AtDisk(self.write_number, self.submitted_index, self.hard.term)
         return Write(self.write_number, hard, entries, None, chunk, base, drop_upto)
 
     def persisted(self, number: int) -> None:

@@ -17,7 +17,7 @@ from typing import Optional
 from raftctl.base.instants import Instant
 from raftctl.raft import election, proposals, release
 from raftctl.raft.inputs import LEADER, Transferred
-from raftctl.raft.messages import Instance, Release, TimeoutNow
+from raftctl.raft.messages import PLENTY, Instance, Release, TimeoutNow
 from raftctl.raft.pledges import Handover
 from raftctl.raft.standing import why_unfit
 from raftctl.raft.state import MS, State
@@ -55,17 +55,17 @@ def best_successor(state: State, now: Instant, *, waits: bool = True,
     """Return the best of the fit voters that hold all that is committed: by priority, log, address.
 
     Where the leader does not wait for it to catch up, the longest log comes first, as the others vote by it.
-    `above`: only one of a higher priority that preempts.
+    One whose disk is full comes last. `above`: only one of a higher priority that preempts.
     """
     fit = []
     for peer, progress in state.progress.items():
-        standing = state.standings.of(peer)
-        if above is not None and not (standing.preempt and standing.priority > above):
+        standing, is_full = state.standings.of(peer), progress.room != PLENTY
+        if above is not None and (is_full or not (standing.preempt and standing.priority > above)):
             continue
         if progress.match_index >= state.commit_index and not why_no_successor(state, now, peer):
             merits = (-standing.priority, -progress.match_index)
-            fit.append((merits if waits else merits[::-1], state.name(peer), peer))
-    return min(fit)[2] if fit else None
+            fit.append((is_full, merits if waits else merits[::-1], state.name(peer), peer))
+    return min(fit)[-1] if fit else None
 
 
 def why_no_successor(state: State, now: Instant, peer: Instance) -> str:
@@ -158,7 +158,7 @@ def _why_not_lead(state: State, now: Instant, message: TimeoutNow) -> str:
     token, vow = message.token, state.vow
     if token.term != state.term:
         return f"is in term {state.term}"
-    if not state.is_voter:
+    if not state.is_voter or state.is_removed:
         return "is no voter"
     unfit = why_unfit(state.standings.own)
     if unfit:

@@ -75,14 +75,19 @@ def _cell(value: Any) -> str:
 # --- the frame of a benchmark
 
 def main(name: str, description: str, measure: Callable[[argparse.Namespace, str], Report],
-         show: Callable[[Report], str], arguments: Optional[List[str]] = None) -> int:
-    """Run `measure(options, folder)`, print what it found: `show`'s table or JSON. Return the exit status."""
+         show: Callable[[Report], str], arguments: Optional[List[str]] = None,
+         more: Callable[[argparse.ArgumentParser], None] = lambda parser: None) -> int:
+    """Run `measure(options, folder)`, print what it found: `show`'s table or JSON. Return the exit status.
+
+    `more(parser)` adds a benchmark's own options.
+    """
     parser = argparse.ArgumentParser(prog=f"tests/bench/{name}", description=description, allow_abbrev=False)
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--short", action="store_true",
                         help="a try-out of a few seconds; its figures are worth little")
     parser.add_argument("--dir", metavar="DIR",
                         help="where the temporary folder is made (default: $TMPDIR, else /tmp)")
+    more(parser)
     options = parser.parse_args(arguments)
 
     def job(folder: str) -> None:

@@ -1,8 +1,8 @@
-"""The bare things that `write` compares with, and the clients that load them: all the same clients.
+"""Clients that load a server: the same for all that is measured, but for what they say.
 
-A server speaks lines; a client has one request under way at a time (closed loop) on a connection of its own.
-The clients run in processes of their own, a few connections on one epoll each: threads would cost more than
-they measure.
+A client has one request under way at a time (closed loop) on a connection of its own. The clients run in
+processes of their own, a share of the connections on one epoll each: threads would cost more than they
+measure. What a client says, and when an answer is whole, is its `Talk`'s.
 """
 
 from __future__ import annotations
@@ -10,54 +10,100 @@ from __future__ import annotations
 import array
 import contextlib
 import multiprocessing
-import os
 import select
 import socket
 import time
-from typing import Any, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from common import PATIENCE_S
+from common import PATIENCE_S, percentile
 
 # Processes are forked: what they need is in memory, and their death is their parent's.
-_FORK = multiprocessing.get_context("fork")
+FORK = multiprocessing.get_context("fork")
 GENERATORS = 2
 VALUE = "v" * 100
-RECORD = b"r" * 150
-SYNC_BATCH = 16
 
 
 class Load(NamedTuple):
-    """What clients got: answers a second, and nanoseconds from request to answer."""
+    """What clients got: answers a second, nanoseconds from request to answer, and what one cost the client.
+
+    `answers` are all, also those before and after the window. `client_us`: CPU time of the load generators
+    for each of them, in µs; None where they are in the server.
+    """
 
     per_second: float
     latencies_ns: List[int]
     refused: int
+    answers: int
+    client_us: Optional[float] = None
+
+    def ms(self, percent: float) -> Optional[float]:
+        """Return that percentile of the latencies in ms, None where there was no answer."""
+        return round(percentile(self.latencies_ns, percent) / 1e6, 3) if self.latencies_ns else None
 
 
-def sync_rate(folder: str, seconds: float) -> float:
-    """Return appends of 150 bytes a second, each with fdatasync, to a preallocated file in `folder`."""
-    path = os.path.join(folder, "bare")
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        os.posix_fallocate(descriptor, 0, 16 << 20)
-        os.fsync(descriptor)
-        count, offset, began = 0, 0, time.monotonic()
-        while time.monotonic() - began < seconds:
-            for _ in range(SYNC_BATCH):
-                os.pwrite(descriptor, RECORD, offset)
-                os.fdatasync(descriptor)
-                offset = (offset + len(RECORD)) % (15 << 20)
-            count += SYNC_BATCH
-        return count / (time.monotonic() - began)
-    finally:
-        os.close(descriptor)
-        os.unlink(path)
+class Talk:
+    """One client's side of a conversation."""
+
+    # Sent once, before the first request.
+    greeting = b""
+    # What is to be sent besides, as soon as an answer was looked at; whoever sends it empties it.
+    owed = b""
+
+    def request(self) -> bytes:
+        """Return the next request, empty where this client has done all it was to do."""
+        raise NotImplementedError
+
+    def receive(self, data: bytes) -> Optional[bool]:
+        """Take bytes of the server; return None while the answer is not whole, else: was it done?"""
+        raise NotImplementedError
 
 
-# --- clients
+class Lines(Talk):
+    """raftctl's command protocol: a JSON object a line."""
 
-def put_load(port: int, clients: int, warm_s: float, seconds: float) -> Load:
-    """Let `clients` loops put 100-byte values over the command port; count after `warm_s` for `seconds`."""
+    def __init__(self, line: Callable[[], bytes]) -> None:
+        """`line()` is each request in turn, with its newline; empty: no more."""
+        self._line = line
+        self._part = b""
+
+    def request(self) -> bytes:
+        return self._line()
+
+    def receive(self, data: bytes) -> Optional[bool]:
+        if self._part:
+            data = self._part + data
+        if not data.endswith(b"\n"):
+            self._part = data
+            return None
+        self._part = b""
+        return b'"ok":true' in data or b'"ok": true' in data
+
+
+def put_line(key: str, value: str = VALUE) -> bytes:
+    return f'{{"action": "put", "key": "{key}", "value": "{value}", "timeoutMs": 30000}}\n'.encode("ascii")
+
+
+def get_line(key: str, stale: bool = False) -> bytes:
+    more = ', "stale": true' if stale else ""
+    return f'{{"action": "get", "key": "{key}"{more}, "timeoutMs": 30000}}\n'.encode("ascii")
+
+
+def own_key(number: int, client: int) -> str:
+    return f"bench-{number}-{client}"
+
+
+def puts(number: int, client: int) -> Talk:
+    """The talk of one client of one generator that puts 100 bytes under a key of its own, again and again."""
+    line = put_line(own_key(number, client))
+    return Lines(lambda: line)
+
+
+def drive(port: int, clients: int, warm_s: float, seconds: float,
+          talk: Callable[[int, int], Talk] = puts) -> Load:
+    """Let `clients` loops talk to `port`; count after `warm_s` for `seconds`, or until all have done theirs.
+
+    `talk(generator, client)` makes a client's talk.
+    """
     shares = [clients // GENERATORS + (number < clients % GENERATORS) for number in range(GENERATORS)]
     # CLOCK_MONOTONIC is one for all processes: they begin and end to count at the same instants.
     began = time.monotonic_ns() + 200_000_000
@@ -65,164 +111,62 @@ def put_load(port: int, clients: int, warm_s: float, seconds: float) -> Load:
     running = []
     for number, share in enumerate(shares):
         if share:
-            ours, theirs = _FORK.Pipe(duplex=False)
-            process = _FORK.Process(target=_generate, args=(theirs, port, share, number, window), daemon=True)
+            ours, theirs = FORK.Pipe(duplex=False)
+            talks = [talk(number, client) for client in range(share)]
+            process = FORK.Process(target=_generate, args=(theirs, port, talks, window), daemon=True)
             process.start()
             theirs.close()
             running.append((process, ours))
     latencies: List[int] = []
-    refused = 0
+    refused, answers, cpu_s = 0, 0, 0.0
     for process, ours in running:
         if not ours.poll(warm_s + seconds + PATIENCE_S):
             raise AssertionError("a load generator does not end")
-        data, bad = ours.recv()
+        data, bad, more, spent_s = ours.recv()
         latencies.extend(array.array("q", data))
-        refused += bad
+        refused, answers, cpu_s = refused + bad, answers + more, cpu_s + spent_s
         process.join(PATIENCE_S)
-    return Load(len(latencies) / seconds, latencies, refused)
+    client_us = round(cpu_s / max(answers, 1) * 1e6, 1)
+    return Load(len(latencies) / seconds, latencies, refused, answers, client_us)
 
 
-def _generate(result: Any, port: int, clients: int, number: int, window: Tuple[int, int]) -> None:
+def _generate(result: Any, port: int, talks: List[Talk], window: Tuple[int, int]) -> None:
     """Load generator process: every answer is looked at, only those that came in `window` count."""
-    latencies, refused = array.array("q"), 0
+    latencies, refused, answers = array.array("q"), 0, 0
     begin, end = window
     with select.epoll() as poller, contextlib.ExitStack() as stack:
         sockets: Dict[int, socket.socket] = {}
-        lines, sent = {}, {}
-        for client in range(clients):
+        talk_of: Dict[int, Talk] = {}
+        sent = {}
+        for talk in talks:
             sock = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE_S))
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            descriptor = sock.fileno()
-            sockets[descriptor] = sock
-            lines[descriptor] = (f'{{"action": "put", "key": "bench-{number}-{client}", "value": "{VALUE}", '
-                                 '"timeoutMs": 30000}\n').encode("ascii")
-            poller.register(descriptor, select.EPOLLIN)
-        for descriptor, sock in sockets.items():
+            sockets[sock.fileno()], talk_of[sock.fileno()] = sock, talk
+            poller.register(sock, select.EPOLLIN)
+        cpu_s = time.process_time()
+        for descriptor, talk in talk_of.items():
             sent[descriptor] = time.monotonic_ns()
-            sock.sendall(lines[descriptor])
-        parts: Dict[int, bytes] = {}
-        now = 0
-        while now < end:
+            sockets[descriptor].sendall(talk.greeting + talk.request())
+        now, left = 0, len(talks)
+        while now < end and left:
             for descriptor, _ in poller.poll(PATIENCE_S):
-                data = parts.pop(descriptor, b"") + sockets[descriptor].recv(65536)
+                data, talk = sockets[descriptor].recv(65536), talk_of[descriptor]
+                if not data:
+                    raise ConnectionError("the server closed a client's connection")
+                done = talk.receive(data)
                 now = time.monotonic_ns()
-                if not data.endswith(b"\n"):
-                    if not data:
-                        raise ConnectionError("the server closed a client's connection")
-                    parts[descriptor] = data
-                    continue
-                if b'"ok": true' in data or b'"ok":true' in data:
-                    if begin <= now < end:
+                request, talk.owed = talk.owed, b""
+                if done is not None:
+                    answers += 1
+                    if not done:
+                        refused += 1
+                    elif begin <= now < end:
                         latencies.append(now - sent[descriptor])
-                else:
-                    refused += 1
-                sent[descriptor] = now
-                sockets[descriptor].sendall(lines[descriptor])
-    result.send((latencies.tobytes(), refused))
-
-
-# --- the bare echo
-
-@contextlib.contextmanager
-def echo_servers() -> Iterator[int]:
-    """The port of a bare leader: client -> leader -> two followers -> back at the first one's answer."""
-    processes, listeners = [], [_listener() for _ in range(3)]
-    ports = [listener.getsockname()[1] for listener in listeners]
-    try:
-        for listener, target in zip(listeners, (_follow, _follow, _lead)):
-            processes.append(_FORK.Process(target=target, args=(listener, ports[:2]), daemon=True))
-            processes[-1].start()
-        for listener in listeners:
-            listener.close()
-        yield ports[2]
-    finally:
-        for process in processes:
-            process.kill()
-            process.join(PATIENCE_S)
-
-
-def _listener() -> socket.socket:
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen(128)
-    return listener
-
-
-def _follow(listener: socket.socket, ports: List[int]) -> None:
-    sock = _accept(listener)
-    with contextlib.suppress(ConnectionError):      # the bare leader has been ended
-        while True:
-            data = sock.recv(1 << 20)
-            if not data:
-                return
-            sock.sendall(data)
-
-
-def _accept(listener: socket.socket) -> socket.socket:
-    sock = listener.accept()[0]
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return sock
-
-
-class _Echo:
-    """The bare leader: no parsing, no disk. A line is answered when one follower has sent its bytes back."""
-
-    def __init__(self, listener: socket.socket, ports: List[int]) -> None:
-        self._listener = listener
-        self._poller = select.epoll()
-        self._poller.register(listener, select.EPOLLIN)
-        self._clients: Dict[int, socket.socket] = {}
-        self._followers: Dict[int, socket.socket] = {}
-        self._echoed: Dict[int, int] = {}
-        for port in ports:
-            sock = socket.create_connection(("127.0.0.1", port))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            self._followers[sock.fileno()] = sock
-            self._echoed[sock.fileno()] = 0
-            self._poller.register(sock, select.EPOLLIN)
-        self._written = 0
-        # Bytes of the stream to followers that must be back, client.
-        self._open: List[Tuple[int, int]] = []
-
-    def run(self) -> None:
-        while True:
-            lines = []
-            for descriptor, _ in self._poller.poll():
-                if descriptor == self._listener.fileno():
-                    client = _accept(self._listener)
-                    self._clients[client.fileno()] = client
-                    self._poller.register(client, select.EPOLLIN)
-                elif descriptor in self._followers:
-                    self._echoed[descriptor] += len(self._followers[descriptor].recv(1 << 20))
-                    self._answer(max(self._echoed.values()))
-                else:
-                    lines.append(self._take(descriptor))
-            if any(lines):
-                batch = b"".join(lines)
-                for follower in self._followers.values():
-                    follower.sendall(batch)
-
-    def _take(self, descriptor: int) -> bytes:
-        try:
-            data = self._clients[descriptor].recv(65536)
-        except ConnectionError:      # a load that is over leaves answers unread
-            data = b""
-        if not data:
-            self._poller.unregister(descriptor)
-            self._clients.pop(descriptor).close()
-            return b""
-        self._written += len(data)
-        if data.endswith(b"\n"):
-            self._open.append((self._written, descriptor))
-        return data
-
-    def _answer(self, back: int) -> None:
-        while self._open and self._open[0][0] <= back:
-            client = self._clients.get(self._open.pop(0)[1])
-            if client is not None:
-                with contextlib.suppress(ConnectionError):     # the load is over
-                    client.sendall(b'{"ok": true}\n')
-
-
-def _lead(listener: socket.socket, ports: List[int]) -> None:
-    _Echo(listener, ports).run()
+                    sent[descriptor] = now
+                    following = talk.request()
+                    left -= not following
+                    request += following
+                if request:
+                    sockets[descriptor].sendall(request)
+        cpu_s = time.process_time() - cpu_s
+    result.send((latencies.tobytes(), refused, answers, cpu_s))

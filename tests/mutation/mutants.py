@@ -11,7 +11,7 @@ from typing import NamedTuple, Tuple
 
 class Mutant(NamedTuple):
     """`before` stands exactly once in `file` (under raftctl/). `killers` are tried in order, until one fails:
-    "scenario NAME", "simulation PROFILE" or "unit MODULE"."""
+    "scenario NAME" (none: all of them), "simulation PROFILE" or "unit MODULE"."""
 
     name: str
     file: str
@@ -74,7 +74,7 @@ MUTANTS = (
            "            self.base, self._lacks_some = batch.base, False\n            self.entries.clear()\n",
            "            self.base, self._lacks_some = batch.base, False\n", ("unit segments",)),
     Mutant("base_before_its_snapshot", "disk/journal.py",
-           "            self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
+           "            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
            "            if write.base:\n                self._put(Batch(None, (), None, write.base))\n"
            "            self._snapshots.write_chunk(write.chunk)\n", ("unit disk_story",)),
     Mutant("snapshot_named_before_its_sync", "disk/snapshot_file.py",
@@ -87,11 +87,11 @@ MUTANTS = (
            "            with guarded(path, \"naming the snapshot\"):\n",
            "            if len(self.marks) == KEPT:\n"
            "                files.unlink(os.path.join(self.path, name_of(self.marks[-1])))\n"
-           "            with guarded(path, \"naming the snapshot\"):\n", ("unit snapshots",)),
-    Mutant("one_snapshot_kept", "disk/snapshots.py", "KEPT = 2", "KEPT = 1", ("unit snapshots",)),
+           "            with guarded(path, \"naming the snapshot\"):\n", ("unit disk_snapshots",)),
+    Mutant("one_snapshot_kept", "disk/snapshots.py", "KEPT = 2", "KEPT = 1", ("unit disk_snapshots",)),
     Mutant("snapshot_checksum_not_checked", "disk/snapshot_file.py",
            "        if read_range(files, descriptor, offset, _WORD.size) != _WORD.pack(crc):",
-           "        if False:", ("unit snapshots",)),
+           "        if False:", ("unit disk_snapshots",)),
     Mutant("cache_believed_at_the_start", "disk/journal.py",
            "                files.forget_cached(descriptor)\n", "", ("unit disk_story",)),
     Mutant("full_disk_met_when_a_segment_is_needed", "disk/journal.py",
@@ -108,8 +108,13 @@ MUTANTS = (
            "    return message.previous.index + fresh + len(new)",
            "    return message.previous.index + len(message.entries)", ("unit fullness", "simulation full")),
     Mutant("room_counted_twice", "raft/fullness.py",
-           "        room = max(room - size(state.log.between(behind, state.log.last_index)), 0)\n", "",
+           "        state.room = max(room - size(state.log.between(behind, state.log.last_index)), 0)\n", "",
            ("unit fullness",)),
+    Mutant("a_chunk_without_room_is_acknowledged", "raft/installing.py", "    if not has_room:",
+           "    if False:", ("unit core_snapshots",)),
+    Mutant("entries_that_do_not_fit_are_written", "raft/fullness.py",
+           "    batch = fitting(waiting, min(WRITE_BYTES, state.disk_left)) if waiting else ()",
+           "    batch = fitting(waiting, WRITE_BYTES) if waiting else ()", ("unit fullness",)),
     # --- P1
     Mutant("commit_by_count_of_earlier_terms", "raft/replication.py",
            "    if index <= state.commit_index or state.log.term_at(index) != state.term:",
@@ -145,7 +150,7 @@ MUTANTS = (
            "        return self.boot < end.boot or self.raw < end.raw", ("simulation slewed",)),
     Mutant("vow_by_the_faster_clock", "base/instants.py",
            "        return self.boot >= end.boot and self.raw >= end.raw",
-           "        return self.boot >= end.boot or self.raw >= end.raw", ("simulation slewed",)),
+           "        return self.boot >= end.boot or self.raw >= end.raw", ("simulation skewed",)),
     Mutant("vote_under_a_vow", "raft/election.py",
            "    if state.is_vowed(now):\n        state.decide(", "    if False:\n        state.decide(",
            ("scenario", "simulation cuts")),
@@ -212,6 +217,8 @@ MUTANTS = (
     Mutant("priority_moves_leadership_without_preempt", "raft/transfer.py",
            "not (standing.preempt and standing.priority > above)", "not standing.priority > above",
            ("scenario priority",)),
+    Mutant("standing_of_an_older_incarnation_counts", "raft/preference.py",
+           " or message.incarnation < state.incarnations.get(peer, 0):", ":", ("scenario standing",)),
     Mutant("standing_is_said_once", "raft/preference.py",
            "    if standings.told_at is None or now", "    if standings.told_at is None and now",
            ("scenario standing",)),
@@ -231,17 +238,17 @@ MUTANTS = (
            ("simulation founding",)),
     # --- snapshots
     Mutant("chunk_acknowledged_before_it_is_durable", "raft/installing.py",
-           "    partial.receive(message.data)\n",
-           "    partial.receive(message.data)\n    partial.durable = partial.received\n"
+           "    partial.receive(data)\n",
+           "    partial.receive(data)\n    partial.durable = partial.received\n"
            "    _acknowledge(state, partial)\n", ("scenario", "simulation snapshots")),
     Mutant("snapshot_acknowledged_before_it_is_durable", "raft/installing.py",
-           "    if partial.is_whole:\n        _begin(state, message.mark)\n",
-           "    if partial.is_whole:\n        _begin(state, message.mark)\n"
-           "        state.durable_index = index\n"
-           "        state.owed = Acknowledgement(peer, generation, message.round, index)\n"
+           "    if partial.is_whole:\n        _begin(state, mark)\n",
+           "    if partial.is_whole:\n        _begin(state, mark)\n"
+           "        state.durable_index = index = mark.position.index\n"
+           "        state.owed = Acknowledgement(partial.leader, partial.generation, partial.round, index)\n"
            "        following.acknowledge(state)\n", ("scenario install_ack", "simulation snapshots")),
     Mutant("log_kept_after_a_conflicting_install", "raft/installing.py",
-           "    if state.log.holds(mark.position):\n        return\n    state.decide(", "    return\n    state.decide(",
+           "    if state.log.holds(mark.position):\n        return\n", "    return\n",
            ("scenario install_on_a_diverging", "simulation snapshots")),
     Mutant("snapshot_of_what_is_not_durable", "raft/core.py",
            "min(state.commit_index, state.durable_index))\n        state.handed_out",
@@ -258,11 +265,12 @@ MUTANTS = (
            " and not self.is_removed and not self.is_installing", " and not self.is_removed",
            ("scenario installing_follower",)),
     Mutant("install_cut_short_is_not_completed_at_start", "raft/state.py",
-           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):", "        if False:",
+           "        if self.snapshots and not self.log.holds(self.snapshots[-1].position):",
+           "        if False:",
            ("simulation snapshots",)),
     Mutant("owed_ack_outlives_its_term", "raft/state.py",
-           "            # What was proven equal to a leader's log of before need not be so to the same node's of now.\n"
-           "            self.owed = None\n", "", ("scenario owed_ack",)),
+           "need not be so to the same node's of now.\n            self.owed = None\n",
+           "need not be so to the same node's of now.\n", ("scenario owed_ack",)),
     # --- reads
     Mutant("read_confirmed_by_an_earlier_round", "raft/replication.py",
            "        state.reads.join_round(number, state.commit_index)",
@@ -275,4 +283,184 @@ MUTANTS = (
     Mutant("heartbeats_for_ever_without_a_lease", "raft/leadership.py",
            "    if now.reached(state.lease_end.plus(state.timing.election_max)):", "    if False:",
            ("scenario", "simulation cuts")),
+    # --- pre-vote, and when to campaign (pitfalls 1.5, 1.6, 7.3)
+    Mutant("pre_candidate_remembers_its_leader", "raft/election.py",
+           "    state.become_follower(now, state.term, None)\n    state.role = PRE_CANDIDATE",
+           "    state.role = PRE_CANDIDATE", ("scenario",)),
+    Mutant("grant_with_the_voters_own_term", "raft/election.py",
+           "    term = message.term if granted else state.term", "    term = state.term", ("scenario",)),
+    Mutant("lower_term_leader_is_not_answered", "raft/following.py",
+           "        state.send(peer, AppendReply(state.term, generation, message.round, False, 0, ORIGIN))\n"
+           "        return False\n    ended", "        return False\n    ended", ("scenario", "simulation cuts")),
+    Mutant("pre_vote_answer_taken_for_a_vote", "raft/election.py",
+           "    if state.role != PRE_CANDIDATE or (message.granted and message.term != state.term + 1):",
+           "    if state.role == CANDIDATE and message.granted:\n"
+           "        state.ballots[peer] = True\n        count_votes(state, now)\n        return\n"
+           "    if state.role != PRE_CANDIDATE or (message.granted and message.term != state.term + 1):",
+           ("scenario",)),
+    Mutant("vote_of_an_older_candidacy_counts", "raft/election.py",
+           "    if state.role != CANDIDATE or message.term < state.term:", "    if state.role != CANDIDATE:",
+           ("scenario",)),
+    Mutant("pre_vote_under_a_vow", "raft/election.py",
+           "    if state.is_vowed(now):\n        return \"vow\"", "    if False:\n        return \"vow\"",
+           ("scenario",)),
+    Mutant("no_word_of_the_vow_that_is_left", "raft/election.py",
+           "    state.send_now(peer, PreVoteReply(term, granted, state.vow_left(now)))",
+           "    state.send_now(peer, PreVoteReply(term, granted, 0))", ("scenario",)),
+    Mutant("late_timer_campaigns_at_once", "raft/election.py",
+           "    if late_ns > state.timing.heartbeat and not state.election_was_late:", "    if False:",
+           ("scenario",)),
+    Mutant("election_timer_that_does_not_wait_for_the_vow", "raft/state.py",
+           "        return later(due, self.vow.end)", "        return due",
+           ("scenario",)),
+    Mutant("stopping_node_campaigns", "raft/state.py",
+           "        return self.is_voter and not self.stopping", "        return self.is_voter", ("scenario",)),
+    # --- whose words count (pitfalls 1.6, 3.9)
+    Mutant("votes_of_an_unnamed_instance_counted", "raft/configuration.py",
+           "    return sum(1 for voter in voters if voter in found) >= quorum_size(voters)",
+           "    return len(found) >= quorum_size(voters)", ("scenario",)),
+    Mutant("acks_of_learners_commit", "raft/configuration.py",
+           "    held = sorted((acked.get(voter, 0) for voter in voters), reverse=True)",
+           "    held = sorted(acked.values(), reverse=True)", ("scenario",)),
+    Mutant("half_is_enough", "raft/configuration.py",
+           "    return len(voters) // 2 + 1", "    return (len(voters) + 1) // 2", ("scenario",)),
+    Mutant("only_who_knows_to_be_a_voter_votes", "raft/election.py",
+           "    if message.term > state.term:\n        state.become_follower(now, message.term, None)\n    reason",
+           "    if not state.is_voter:\n        return\n"
+           "    if message.term > state.term:\n        state.become_follower(now, message.term, None)\n    reason",
+           ("scenario",)),
+    Mutant("lower_match_index_accepted", "raft/progress.py",
+           "        self.match_index = max(self.match_index, match)", "        self.match_index = match",
+           ("scenario",)),
+    Mutant("probe_below_what_was_acknowledged", "raft/replication.py",
+           "    if agreed < progress.match_index:", "    if False:", ("scenario", "unit core_flow")),
+    # --- vows: who makes them, and how long (P2)
+    Mutant("no_vow_for_heartbeats", "raft/following.py",
+           "    state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))\n",
+           "    if message.entries:\n"
+           "        state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))\n",
+           ("scenario", "simulation cuts")),
+    Mutant("no_vow_for_refused_appends", "raft/following.py",
+           "    state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))\n",
+           "    if state.log.holds(message.previous):\n"
+           "        state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))\n",
+           ("scenario", "simulation cuts")),
+    Mutant("no_vow_of_learners", "raft/following.py",
+           "    state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))\n",
+           "    if state.is_voter:\n"
+           "        state.vow = Vow(peer, message.incarnation, message.term, now.plus(message.election_min))\n",
+           ("scenario", "simulation members")),
+    Mutant("vow_of_the_voters_own_election_min", "raft/following.py",
+           "now.plus(message.election_min))\n", "now.plus(state.timing.election_min))\n",
+           ("scenario", "simulation timing")),
+    Mutant("start_vow_from_the_new_election_min", "raft/state.py", "now.plus(self.hard.promise))",
+           "now.plus(timing.election_min if self.hard.promise else 0))", ("scenario", "simulation timing")),
+    Mutant("start_vow_only_of_who_did_not_vote_for_itself", "raft/state.py", "now.plus(self.hard.promise))",
+           "now.plus(self.hard.promise if self.hard.vote != own else 0))", ("scenario", "simulation crashes")),
+    Mutant("lease_before_an_entry_of_the_own_term_is_committed", "raft/lease.py",
+           "    if state.commit_index >= state.term_start and end > state.lease_end:",
+           "    if end > state.lease_end:", ("scenario",)),
+    Mutant("holder_votes", "raft/state.py",
+           "        return not now.reached(self.vow.end) or self.holds_lease(now)",
+           "        return not now.reached(self.vow.end)", ("scenario", "simulation cuts")),
+    # --- P4
+    Mutant("release_ends_start_vows", "raft/release.py",
+           "    return (vow.to, vow.incarnation) == (proof.instance, proof.incarnation) and",
+           "    return (vow.to, vow.incarnation) in ((None, 0), (proof.instance, proof.incarnation)) and",
+           ("scenario",)),
+    Mutant("leads_on_after_its_release", "raft/transfer.py",
+           "    state.resigned_term = state.term\n    state.become_follower(now, state.term, None)\n",
+           "    state.handover = None\n", ("scenario", "simulation release")),
+    Mutant("shows_leader_while_it_stops", "raft/lease.py",
+           "not why_unfit(state.standings.own)", "not why_reluctant(state.standings.own)", ("scenario",)),
+    # --- log (pitfalls 2.1 to 2.3)
+    Mutant("late_persisted_of_replaced_entries_counts", "raft/state.py",
+           "            self.at_disk = self.at_disk._replace(last_index=index - 1)", "            pass",
+           ("scenario",)),
+    Mutant("durable_index_stays_at_truncation", "raft/state.py",
+           "        self.durable_index = min(self.durable_index, index - 1)\n", "",
+           ("scenario", "simulation cuts")),
+    Mutant("ack_of_all_that_is_here", "raft/following.py",
+           "    match = min(owed.proved, state.durable_index)\n    state.send(",
+           "    match = state.durable_index\n    state.send(", ("scenario", "simulation cuts")),
+    # --- more of membership (pitfalls 3.7 to 3.9)
+    Mutant("configuration_effective_at_commit", "raft/state.py",
+           "        self.log.append(entry)\n        if entry.kind == CONFIGURATION:\n"
+           "            self._configure()\n",
+           "        self.log.append(entry)\n        if entry.kind == CONFIGURATION and entry.index == 1:\n"
+           "            self._configure()\n\n"
+           "    @property\n    def commit_index(self) -> int:\n        return self._commit_index\n\n"
+           "    @commit_index.setter\n    def commit_index(self, index: int) -> None:\n"
+           "        first = max(getattr(self, '_commit_index', 0), self.log.base.index) + 1\n"
+           "        for at in range(first, index + 1):\n"
+           "            if self.log.entry(at).kind == CONFIGURATION:\n"
+           "                self.configuration = configurations.decode(self.log.entry(at).body)\n"
+           "                self.configuration_index = at\n"
+           "        self._commit_index = index\n",
+           ("scenario", "simulation flaps")),
+    Mutant("truncated_configuration_stays", "raft/state.py",
+           "        if self.configuration_index >= index:\n", "        if False:\n", ("scenario",)),
+    Mutant("old_and_new_instance_swapped_in_one_entry", "raft/membership.py",
+           "    if not after or len(changed) > 1 or", "    if not after or len(changed) > 2 or", ("scenario",)),
+    Mutant("leader_removes_itself", "raft/membership.py",
+           "    if state.own not in after or any(", "    if any(", ("scenario",)),
+    Mutant("voter_made_a_learner", "raft/membership.py",
+           "    if state.own not in after or any(wanted.find(voter) for voter in gone):",
+           "    if state.own not in after:", ("scenario",)),
+    Mutant("wiped_member_replaced_as_a_voter", "cluster/joining.py",
+           "with_member=Member(asking.instance, address, False))",
+           "with_member=Member(asking.instance, address, True))", ("unit turn",)),
+    Mutant("wiped_member_replaced_at_once", "cluster/joining.py",
+           "        return now.since(heard) > self._silence_ns", "        return True", ("unit turn",)),
+    Mutant("learner_promoted_before_it_caught_up", "cluster/joining.py",
+           "        return (progress.match_index >= core.view().commit_index\n                and now",
+           "        return (now", ("unit turn", "simulation members")),
+    # --- P7: directories that went back
+    Mutant("lower_incarnation_let_in", "cluster/handshake.py",
+           "    if theirs.incarnation < seen.incarnation:", "    if False:",
+           ("simulation rollbacks",)),
+    Mutant("one_incarnation_of_two_processes_let_in", "cluster/handshake.py",
+           "    elif theirs.incarnation == seen.incarnation and theirs.start_id != seen.start_id:",
+           "    elif False:", ("simulation rollbacks",)),
+    Mutant("lower_term_let_in", "cluster/handshake.py",
+           "    elif theirs.term < seen.term:", "    elif False:", ("simulation rollbacks",)),
+    Mutant("shorter_log_let_in", "cluster/handshake.py",
+           "    elif theirs.last.index < seen.acked:", "    elif False:", ("simulation rollbacks",)),
+    Mutant("memory_forgotten_at_each_start", "cluster/memory.py",
+           "        self._seen: Dict[Instance, Seen] = decode(kept)", "        self._seen: Dict[Instance, Seen] = {}",
+           ("simulation rollbacks",)),
+    Mutant("terms_of_messages_not_remembered", "cluster/memory.py",
+           "            self._raise(instance, term=message.term)", "            pass", ("simulation rollbacks",)),
+    Mutant("disowned_node_votes", "cluster/disowning.py",
+           "        return any(count >= TIMES for count in self._refusals.values())", "        return False",
+           ("simulation rollbacks",)),
+    Mutant("disowned_by_one_refusal", "cluster/disowning.py", "TIMES = 2", "TIMES = 1",
+           ("unit standing",)),
+    # --- founding
+    Mutant("founding_before_all_are_fresh", "cluster/founding.py",
+           "        return facts.fresh and not facts.cluster_id and facts.founding == self._list",
+           "        return facts.founding == self._list", ("simulation founding", "simulation founders",
+                                                              "unit founding")),
+    Mutant("founding_with_another_list", "cluster/founding.py",
+           "        return facts.fresh and not facts.cluster_id and facts.founding == self._list",
+           "        return facts.fresh and not facts.cluster_id", ("simulation founders", "unit founding")),
+    Mutant("holder_does_not_repeat_found", "cluster/holder.py",
+           "        self._effects.append(Send(address, FOUND, self.body))\n        # One",
+           "        # One", ("simulation founding", "simulation founders", "unit founding")),
+    Mutant("told_to_join_it_founds_alone", "cluster/founding.py",
+           "        self._join = join\n", "        self._join = None\n", ("simulation founders",)),
+    # --- more of reads
+    Mutant("read_before_the_own_term_entry", "raft/replication.py",
+           "    if state.reads.wait_for_round and state.commit_index >= state.term_start:",
+           "    if state.reads.wait_for_round:", ("scenario",)),
+    Mutant("read_bound_to_a_round_before_the_own_term_entry", "raft/replication.py",
+           "    if state.commit_index >= state.term_start:\n        state.reads.join_round",
+           "    if True:\n        state.reads.join_round", ("scenario",)),
+    Mutant("read_answered_before_apply", "cluster/applying.py",
+           "        for entry in ready.committed:\n",
+           "        for token, index in ready.reads:\n            self._serving.confirmed(token, index)\n"
+           "        for entry in ready.committed:\n", ("unit turn", "simulation mix")),
+    Mutant("read_goes_unanswered_at_the_loss_of_leadership", "raft/state.py",
+           "        for request in self.reads.drop():\n            self.refuse(request, \"no_leader\")\n", "",
+           ("scenario",)),
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import concurrent.futures
+import importlib.machinery
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -29,6 +31,10 @@ class Moved(Exception):
     """The anchor of a mutant is not there exactly once."""
 
 
+class NoVerdict(Exception):
+    """A killer neither passed nor failed: it could not run."""
+
+
 def copy_with(mutant: Mutant, folder: str) -> None:
     """Put a copy of the source with the mutant in it into `folder`."""
     for part in PARTS:
@@ -50,17 +56,28 @@ def is_noticed(killer: str, folder: str) -> bool:
     if kind == "scenario":
         command = [sys.executable, "tests/scenario", *([name] if name else [])]
     elif kind == "unit":
-        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
+        command = [_python_with_pytest(), "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                    f"tests/unit/test_{name}.py"]
     else:
         command = [sys.executable, "tests/simulation", "--profile", name, "--runs", str(SEEDS), "--jobs", "1",
                    "--first-broken"]
-    done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                          stderr=subprocess.STDOUT, timeout=LIMIT_S, check=False,
-                          env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=folder))
-    if kind == "unit" and done.returncode not in (0, PYTEST_FOUND):
-        raise Unusable(f"{killer} did not run: {done.stdout.decode('utf-8', 'replace')[-2000:]}")
-    return done.returncode != 0
+    try:
+        done = subprocess.run(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT, text=True, timeout=LIMIT_S, check=False,
+                              env=dict(os.environ, PYTHONDONTWRITEBYTECODE="1", PYTHONPATH=folder))
+    except subprocess.TimeoutExpired:
+        return True                 # nobody overlooks tests that do not end
+    if done.returncode not in (0, 1):
+        raise NoVerdict(f"{killer} ended with status {done.returncode}: {done.stdout[-2000:]}")
+    return done.returncode == 1
+
+
+def _python_with_pytest() -> str:
+    """Return this Python, or the one with pytest that `tests/run` keeps for it."""
+    runner = importlib.machinery.SourceFileLoader("tests_run", os.path.join(TOP, "tests", "run"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("tests_run", runner))
+    runner.exec_module(module)
+    return module.with_pytest(sys.executable)
 
 
 def killer_of(mutant: Mutant) -> Optional[str]:

@@ -145,6 +145,10 @@ def set_latency(world: World, words: Words) -> None:
         world.network.latencies[way] = ns(words[-1])
 
 
+def set_room(world: World, words: Words) -> None:
+    world.nodes[words[0]].disk.has_room = {"yes": True, "no": False}[words[1]]
+
+
 # --- time
 
 def run(world: World, words: Words) -> int:
@@ -419,6 +423,7 @@ COMMANDS: Dict[str, Entry] = {
     "clock": Entry(set_clock, True, "clock NODE [boot RATE] [raw RATE]", "how fast its clocks run (1: true)"),
     "disk": Entry(set_disk, True, "disk NODE MS|stuck",
                   "how long a sync takes; stuck: until a later disk command"),
+    "room": Entry(set_room, True, "room NODE yes|no", "has its disk room for a snapshot that is sent to it?"),
     "latency": Entry(set_latency, True, "latency NODE from|to NODE… MS",
                      "how long messages are on their way"),
     "run": Entry(run, False, "run to MS | run for MS", "let time pass, that moment included"),
@@ -451,7 +456,8 @@ COMMANDS: Dict[str, Entry] = {
     "twice": Entry(_rule(2), False, "twice KIND|any NODE from|to NODE… [times N]", "they arrive twice"),
     "say": Entry(say, False, "say NODE to NODE KIND FIELD=VALUE…",
                  "a forged or late message arrives at once"),
-    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]", "what the nodes (all) hold now"),
+    "show": Entry(show, False, "show [log|disk|members|peers|snapshots] [NODE…]",
+                  "what the nodes (all) hold now"),
 }
 
 

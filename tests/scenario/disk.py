@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Callable, Dict, List, Optional, Tuple
 
 from raftctl.base.errors import require
+from raftctl.raft.inputs import Persisted
 from raftctl.raft.messages import ORIGIN, Chunk, Entry, HardState, Position, SnapshotMark, Write
 
 
@@ -26,6 +27,7 @@ class Disk:
         self.base = ORIGIN
         self.snapshots: Dict[SnapshotMark, bytes] = {}
         self.in_flight: Optional[Write] = None
+        self.has_room = True                  # for snapshots of others
         self._committed = committed
         self._partial: Tuple[Optional[SnapshotMark], bytes] = (None, b"")
 
@@ -41,17 +43,18 @@ class Disk:
         require(self.in_flight is None, "two writes at the disk", write.number)
         self.in_flight = write
 
-    def sync(self) -> int:
-        """Make the write in flight durable and return its number."""
+    def sync(self) -> Persisted:
+        """Make the write in flight durable and return the word for it."""
         write = self.in_flight
         require(write is not None, "no write in flight")
         assert write is not None
-        if write.chunk is not None:
+        has_room = self.has_room or write.chunk is None or bool(write.chunk.data)
+        if write.chunk is not None and has_room:
             self._take(write.chunk)
         if write.hard_state is not None:
             self.hard_state = write.hard_state
         if write.base is not None:
-            require(any(mark.position == write.base for mark in self.snapshots), "a base without its snapshot")
+            require(any(mark.position == write.base for mark in self.marks), "a base without its snapshot")
             self.entries, self.base = self._committed(write.base.index), write.base
         for entry in write.entries:
             require(self.base.index < entry.index <= len(self.entries) + 1, "a gap on the disk",
@@ -63,7 +66,7 @@ class Disk:
             require(write.drop_upto <= len(self.entries), "dropped beyond the disk", write.drop_upto)
             self.base = self.entries[write.drop_upto - 1].position
         self.in_flight = None
-        return write.number
+        return Persisted(write.number, has_room)
 
     def keep(self, mark: SnapshotMark, data: bytes) -> None:
         """Keep a whole snapshot, and of all the two newest."""

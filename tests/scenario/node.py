@@ -8,7 +8,7 @@ from raftctl.base.instants import Instant
 from raftctl.raft import snapshots
 from raftctl.raft.configuration import Configuration, decode
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import Alarm, Health, Input, Persisted, Ready, Restored, SnapshotTaken, View
+from raftctl.raft.inputs import Alarm, Health, Input, Ready, Restored, SnapshotTaken, View
 from raftctl.raft.messages import COMMAND, NOOP, Entry, Release, SnapshotMark, Standing
 from scenario.clock import Clock
 from scenario.disk import Disk
@@ -185,7 +185,7 @@ class Node:
 
         def synced() -> None:
             if self.incarnation == incarnation and self.disk.in_flight is write:
-                self.give(Persisted(self.disk.sync()))
+                self.give(self.disk.sync())
 
         self.world.at(self.world.now_ns + delay, synced)
 

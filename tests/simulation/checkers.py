@@ -1,10 +1,13 @@
-"""What must hold after every turn: Raft's five properties (P1), leases and vows (P2), the disk first (P3)."""
+"""What must hold after every turn: Raft's five properties (P1), the disk first (P3), one cluster (P7).
+
+Leases and vows (P2) are in `leases.py`, what peers remember of each other (P7) in `remembering.py`.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
-from raftctl.raft.configuration import decode, is_quorum, quorum_size
+from raftctl.raft.configuration import decode, is_quorum
 from raftctl.raft.inputs import LEADER, Restored
 from raftctl.raft.messages import (
     AppendReply,
@@ -17,6 +20,9 @@ from raftctl.raft.messages import (
     Vote,
     VoteReply,
 )
+
+from simulation.leases import Leases
+from simulation.remembering import Remembering
 
 if TYPE_CHECKING:
     from simulation.node import Process
@@ -43,11 +49,12 @@ class Checkers:
         self._checked: Dict[str, Tuple[int, Optional[Entry]]] = {}   # how far each log was looked at
         self._commits: Dict[str, int] = {}                           # and each commit_index
         self._roles: Dict[str, Tuple[str, int]] = {}
-        self._given_up: Dict[Tuple[str, int], int] = {}     # (instance, incarnation) → released term
         self._founding: Optional[Entry] = None
-        self._changed = False
-        self._digests: Dict[int, str] = {}                           # applied index → of the store
+        self._digests: Dict[int, str] = {}                           # applied index → digest of the store
         self._applied: Dict[str, int] = {}
+        self._changed = False
+        self.leases = Leases(world)
+        self.memory = Remembering(world)
 
     @property
     def committed(self) -> int:
@@ -57,7 +64,7 @@ class Checkers:
         self._world.fail(rule, detail)
 
     def _disk(self, process: Process) -> _OnDisk:
-        return self._disks.setdefault(process.instance, _OnDisk())
+        return self._disks.setdefault(process.key, _OnDisk())
 
     # --- the disk (P3)
 
@@ -72,6 +79,8 @@ class Checkers:
         for entry in write.entries:
             del disk.entries[entry.index - 1:]
             disk.entries.append(entry)
+        if write.memory is not None:
+            self.memory.durable(process)
 
     def _covered_by(self, process: Process, position: Position) -> List[Entry]:
         """Return the entries that a snapshot of that place stands for: all of them are committed."""
@@ -88,6 +97,9 @@ class Checkers:
             covered = self._covered_by(process, mark.position)
             entries = entries if entries[:len(covered)] == covered else covered
         disk = self._disk(process)
+        self.memory.started(process)
+        if process.host.has_gone_back:
+            disk.hard, disk.entries = HardState(), []       # what the copy holds is all that it has (P7)
         if hard.term < disk.hard.term or (hard.term == disk.hard.term and disk.hard.vote
                                           and hard.vote != disk.hard.vote):
             self._fail("P3: a durable vote is lost", f"{process.host.name}: {disk.hard}, found {hard}")
@@ -106,29 +118,33 @@ class Checkers:
     def ended(self, process: Process) -> None:
         self._changed = True
         self._forget(process)
-        self._roles.pop(process.instance, None)
+        self._roles.pop(process.key, None)
 
     def _forget(self, process: Process) -> None:
-        self._checked.pop(process.instance, None)
-        self._applied.pop(process.instance, None)
-        self._commits.pop(process.instance, None)
+        self._checked.pop(process.key, None)
+        self._commits.pop(process.key, None)
+        self._applied.pop(process.key, None)
 
     # --- what leaves a node
 
     def sending(self, process: Process, target: Process, message: Any) -> None:
         kind = type(message)
+        promises = kind is Vote or (kind is VoteReply and message.granted) or kind is AppendReply
+        if promises and process.host.has_gone_back and self.memory.is_disowned(process):
+            self._fail("P7: votes or acknowledges though a peer told it that it went back",
+                       f"{process.host.name} to {target.host.name}: {message}")
         if kind is VoteReply and message.granted:
             self._vote(process, message.term, target.instance)
-        elif kind is Vote:
+        elif kind is Vote and not process.host.is_copy:     # votes for a copy reach the original
             self._vote(process, message.term, process.instance)
             token = message.token
             if token and (token.term + 1, token.successor) != (message.term, process.instance):
                 self._fail("P4: a token in another candidacy than its own", f"{process.host.name} {message}")
         elif kind is Release or kind is TimeoutNow:
             proof = message if kind is Release else message.token
-            self._given_up[proof.instance, proof.incarnation] = proof.term
+            self.leases.given_up(proof.instance, proof.incarnation, proof.term)
         elif kind is AppendReply and message.accepted:
-            self._acknowledged(process, message)
+            self._acknowledged(process, target, message)
         elif kind is InstallReply:
             disk = self._disk(process)
             if message.offset > (disk.chunks[1] if disk.chunks[0] == message.position else 0):
@@ -142,8 +158,13 @@ class Checkers:
         if voted != candidate:
             self._fail("P1: two votes in a term", f"{process.host.name}: {voted}, {candidate} in {term}")
 
-    def _acknowledged(self, process: Process, message: AppendReply) -> None:
+    def _acknowledged(self, process: Process, target: Process, message: AppendReply) -> None:
         disk = self._disk(process)
+        theirs = target.turn.core._state
+        if theirs.role == LEADER and theirs.term == message.term and message.match <= len(disk.entries):
+            if message.match > theirs.log.base.index and disk.entries[message.match - 1] != theirs.log.entry(message.match):
+                self._fail("P1: acknowledged what the leader has not",
+                           f"{process.host.name} to {target.host.name}: {message}")
         if message.match > len(disk.entries) or disk.hard.term < message.term:
             self._fail("P3: acknowledged beyond the disk",
                        f"{process.host.name} {message}, {len(disk.entries)} entries, {disk.hard}")
@@ -163,33 +184,33 @@ class Checkers:
         self._store(process)
         self._log_matching(process, state)
         view = process.turn.core.view()
-        before = self._roles.get(process.instance)
+        before = self._roles.get(process.key)
         if view.role == LEADER and before != (LEADER, view.term):
             self._leading(process, state)
-        self._roles[process.instance] = (view.role, view.term)
+        self._roles[process.key] = (view.role, view.term)
         self._commit(process, state)
+        self.memory.turned(process)
 
     def _store(self, process: Process) -> None:
         """Stores that applied the same are the same, by entries or by a snapshot (pitfall 2.4)."""
         store = process.store
-        if self._applied.get(process.instance) == store.applied:
+        if self._applied.get(process.key) == store.applied:
             return
-        self._applied[process.instance] = store.applied
+        self._applied[process.key] = store.applied
         digest = store.digest()
         if self._digests.setdefault(store.applied, digest) != digest:
             self._fail("P1: stores differ", f"{process.host.name} at {store.applied}")
 
     def _log_matching(self, process: Process, state: Any) -> None:
         log = state.log
-        length, last = self._checked.get(process.instance, (0, None))
+        length, last = self._checked.get(process.key, (0, None))
         is_same = length <= log.base.index or (length <= log.last_index and log.entry(length) is last)
         if log.last_index == length and is_same:
             return
         # Truncated: look at all of it again.
         length = max(length if is_same else 0, log.base.index)
         if not length and log.last_index:
-            self._founding_entry(process, log.entry(1))
-            length = 1
+            length = 1                          # entry 1: `_founding_entry`
         before = log.term_at(length)
         for index in range(length + 1, log.last_index + 1):
             entry = log.entry(index)
@@ -198,28 +219,39 @@ class Checkers:
                 self._fail("P1: Log Matching", f"{process.host.name} at {entry.position}")
             before = entry.term
         newest = log.entry(log.last_index) if log.last_index > log.base.index else None
-        self._checked[process.instance] = (log.last_index, newest)
+        self._checked[process.key] = (log.last_index, newest)
 
     def _founding_entry(self, process: Process, entry: Entry) -> None:
-        # Until it is durable nobody else has it, and its author may draw another cluster id after a crash.
-        if entry in self._disk(process).entries[:1]:
-            self._founding = self._founding or entry
-            if entry != self._founding:
-                self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")
+        """One cluster id: nor does a host that is told to join, or a wiped one, found its own (pitfall 3.12).
+
+        Called once it is durable: until then its author may draw another cluster id after a crash.
+        """
+        self._founding = self._founding or entry
+        if entry != self._founding:
+            self._fail("P7: two clusters", f"{process.host.name}: {entry}, {self._founding}")
 
     def _leading(self, process: Process, state: Any) -> None:
         first = self._leaders.setdefault(state.term, process.instance)
         if first != process.instance:
             self._fail("P1: Election Safety", f"{first} and {process.instance} in term {state.term}")
-        held = [entry for entry in self._committed[-1:] if entry.term < state.term]
+        # The last that was committed in an earlier term; Log Matching says the same of all before it.
+        held = [entry for entry in self._committed if entry.term < state.term][-1:]
         if held and not state.log.holds(held[0].position):
             self._fail("P1: Leader Completeness",
                        f"{process.host.name} in term {state.term} has not {held[0]}")
 
     def _commit(self, process: Process, state: Any) -> None:
-        seen = self._commits.get(process.instance, 0)
+        seen = self._commits.get(process.key, 0)
         if state.commit_index == seen or not state.durable_index:
             return
+        if not state.log.base.index:
+            founding = state.log.entry(1)
+            if state.commit_index > 1 or not self._world.bootstrapped:
+                # Where `bootstrap` came beside a founding, one of the two never commits a second entry.
+                self._founding_entry(process, founding)
+            if state.commit_index == 1:
+                self._founded(process, founding)
+                return
         for index in range(max(seen, state.log.base.index) + 1, state.commit_index + 1):
             entry = state.log.entry(index)
             if index <= len(self._committed):
@@ -229,7 +261,7 @@ class Checkers:
                 continue
             self._held_by_quorum(process, state, entry)
             self._committed.append(entry)
-        self._commits[process.instance] = state.commit_index
+        self._commits[process.key] = state.commit_index
 
     def _held_by_quorum(self, process: Process, state: Any, entry: Entry) -> None:
         if entry.index == 1:
@@ -246,6 +278,8 @@ class Checkers:
         """Entry 1 is committed by unanimity: it names every listed node (design §6)."""
         named = tuple(sorted(member.address for member in decode(entry.body).members))
         listed = process.host.listed or named
+        if self._world.bootstrapped and set(named) <= set(listed):
+            return
         if named != listed or len(named) != len(process.host.listed or named[:1]):
             self._fail("P7: founded without all that are listed", f"{process.host.name}: {' '.join(named)}")
 
@@ -253,39 +287,13 @@ class Checkers:
         held = self._disks[instance].entries if instance in self._disks else []
         return len(held) >= entry.index and held[entry.index - 1] == entry
 
-    # --- after every turn, start and end of a process (P2)
+    # --- after every event (P2)
 
     def event(self) -> None:
-        if not self._changed:
-            return
-        self._changed = False
-        holders = [host.process for host in self._world.hosts if host.process and host.process.leases]
-        if not holders:
-            return
-        if len(holders) > 1:
-            self._fail("P2: two lease holders", " ".join(holder.host.name for holder in holders))
-        holder = holders[0]
-        if holder.board.term <= self._given_up.get((holder.instance, holder.incarnation), 0):
-            self._fail("P4: a lease in a released term", f"{holder.host.name} term {holder.board.term}")
-        if not holder.host.standing.priority or not holder.is_healthy:
-            self._fail("a caretaker shows LEADER", holder.host.name)
-        self._covered(holder)
+        if self._changed:
+            self._changed = False
+            self.leases.look()
 
-    def _covered(self, holder: Process) -> None:
-        """While a lease holds, a quorum can elect nobody else (this fails long before two leases do)."""
-        voters = holder.turn.core.configuration.voters
-        bound = sum(1 for voter in voters if self._is_bound(voter, holder))
-        if bound < quorum_size(voters):
-            self._fail("P2: a lease without a quorum of running vows",
-                       f"{holder.host.name}: {bound} of {len(voters)}")
-
-    def _is_bound(self, voter: str, holder: Process) -> bool:
-        if voter == holder.instance:
-            return True
-        process = next((host.process for host in self._world.hosts
-                        if host.process and host.process.instance == voter), None)
-        if process is None:
-            # Dead: its next start begins with a vow as long as it promised.
-            return bool(self._disks[voter].hard.promise) if voter in self._disks else False
-        state = process.turn.core._state
-        return not process.now.reached(state.vow.end)
+    def has_promised(self, instance: str) -> bool:
+        """May a vow of this instance be open, by what its disk holds?"""
+        return instance in self._disks and bool(self._disks[instance].hard.promise)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional
 
 from raftctl.cluster.serving import PROPOSE, READ, Answer, Ask
 from raftctl.store.commands import encode_delete, encode_put
+from simulation.leases import Confirmed
 
 if TYPE_CHECKING:
     from simulation.node import Process
@@ -42,7 +43,7 @@ class _Pending(NamedTuple):
     key: bytes
     begin: int
     written: Optional[bytes]
-    expected: Optional[int]
+    expected: Optional[int]     # revision of a compare-and-set; of "state", the term
     process: Process
 
 
@@ -69,20 +70,24 @@ class Clients:
             self._end(token, Answer("unknown_outcome", 0, None))
 
     def _ask(self, client: int) -> None:
-        processes = [host.process for host in self._world.hosts if host.process]
+        draws = self._draws
+        kind = draws.one_of(("put", "put", "cas", "delete", "get", "get", "state"))
+        processes = [host.process for host in self._world.hosts
+                     if host.process and (kind != "state" or host.process.shows_leader)]
         if self._stopped:
             return
         if not processes:
             self._think(client)
             return
         self._token += 1
-        process, draws, token = self._draws.one_of(processes), self._draws, self._token
-        key = draws.one_of(KEYS)
-        kind = draws.one_of(("put", "put", "cas", "delete", "get", "get"))
+        process, token = draws.one_of(processes), self._token
+        key = draws.one_of(KEYS) if kind != "state" else b""
         written = f"v{token}".encode() if kind in ("put", "cas") else None
         expected = self._revisions[key] if kind == "cas" else None
+        if kind == "state":
+            expected = process.shown.view.term
         self._pending[token] = _Pending(client, kind, key, self._world.now, written, expected, process)
-        if kind == "get":
+        if kind in ("get", "state"):
             ask = Ask(token, READ, key)
         elif kind == "delete":
             ask = Ask(token, PROPOSE, encode_delete(key, None))
@@ -110,6 +115,9 @@ class Clients:
         pending = self._pending.pop(token, None)
         if pending is None:
             return
+        if pending.kind == "state":
+            self._say_leader(pending, answer)
+            return
         outcome = _OUTCOMES.get(answer.code or "", DONE)
         if outcome == UNKNOWN and pending.kind == "get":
             outcome = REFUSED
@@ -119,6 +127,14 @@ class Clients:
         self.history.append(Operation(pending.kind, pending.key, pending.begin, self._world.now, outcome,
                                       answer.revision, pending.written, answer.value, pending.expected,
                                       answer.code))
+        self._think(pending.client)
+
+    def _say_leader(self, pending: _Pending, answer: Answer) -> None:
+        """`state` says LEADER only where a round after the question confirmed it, and it still holds (P2)."""
+        process = pending.process
+        if answer.code is None and process.shows_leader and process.shown.view.term == pending.expected:
+            self._world.checkers.leases.confirmed(
+                Confirmed(pending.begin, self._world.now, process.host.name, pending.expected or 0))
         self._think(pending.client)
 
     def _think(self, client: int) -> None:

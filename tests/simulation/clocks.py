@@ -1,4 +1,4 @@
-"""The two clocks of one host, each with a rate of its own, and what stops one of them (suspend)."""
+"""The two clocks of one host, each with a rate of its own, and what stops one of them (suspend) or both."""
 
 from __future__ import annotations
 
@@ -16,28 +16,34 @@ class HostClock:
         self.boot_rate, self.raw_rate = boot_rate, raw_rate
         self._since = 0
         self._boot, self._raw = float(BOOT_ORIGIN), float(RAW_ORIGIN)
-        self._runs_raw = True
+        self._runs_boot = self._runs_raw = True
         self._cached_at, self._cached = -1, Instant(0, 0)
 
     def at(self, now: int) -> Instant:
         if now != self._cached_at:
             span = now - self._since
-            boot = self._boot + span * self.boot_rate
+            boot = self._boot + (span * self.boot_rate if self._runs_boot else 0)
             raw = self._raw + (span * self.raw_rate if self._runs_raw else 0)
             self._cached_at, self._cached = now, Instant(int(boot), int(raw))
         return self._cached
 
-    def change(self, now: int, *, runs_raw: bool = True) -> None:
-        """From `now` on, let MONOTONIC_RAW run or stand (suspend)."""
+    def change(self, now: int, *, runs_raw: bool = True, runs_boot: bool = True) -> None:
+        """From `now` on, let MONOTONIC_RAW run or stand (suspend), or both (a hypervisor pause)."""
         span = now - self._since
-        self._boot += span * self.boot_rate
+        self._boot += span * self.boot_rate if self._runs_boot else 0
         self._raw += span * self.raw_rate if self._runs_raw else 0
         self._since, self._cached_at = now, -1
-        self._runs_raw = runs_raw
+        self._runs_boot, self._runs_raw = runs_boot, runs_raw
 
     def reaches(self, now: int, deadline: Instant) -> int:
-        """Return the world's time at which both clocks have reached `deadline` if they go on as now."""
+        """Return the world's time at which both clocks have reached `deadline` if they run on from now."""
         here = self.at(now)
         boot = (deadline.boot - here.boot) / self.boot_rate
         raw = (deadline.raw - here.raw) / self.raw_rate
         return now + max(int(boot) + 1, int(raw) + 1, 0)
+
+    def first_reaches(self, now: int, deadline: Instant) -> int:
+        """Return the world's time at which the first of the two has reached `deadline`, at latest."""
+        here = self.at(now)
+        return now + max(min(int((deadline.boot - here.boot) / self.boot_rate),
+                             int((deadline.raw - here.raw) / self.raw_rate)), 0)

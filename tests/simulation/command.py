@@ -57,16 +57,17 @@ def _report(result: Result, *, with_trace: bool) -> None:
         print("\n".join(result.lines))
     print(f"{result.profile} seed {result.seed}  faults {len(result.plan)}  {result.events} events  "
           f"{result.committed} entries  {result.operations} answers  digest {result.digest}  "
-          f"{result.violation or 'ok'}")
+          f"{result.violation or (result.excuse and 'excused: ' + result.excuse) or 'ok'}")
     if result.violation:
         print(f"repeat: python3 tests/run simulation --profile {result.profile} --seed {result.seed} --trace")
 
 
-def _batch(name: str, seeds: List[int]) -> List[Tuple[int, int, int, str]]:
+def _batch(name: str, seeds: List[int]) -> List[Tuple[int, int, int, str, bool]]:
     found = []
     for seed in seeds:
         result = run(name, seed)
-        found.append((seed, result.events, result.operations, result.violation or ""))
+        found.append((seed, result.events, result.operations, result.violation or "",
+                      bool(result.excuse)))
     return found
 
 
@@ -75,12 +76,13 @@ def _many(names: Sequence[str], seeds: range, jobs: int) -> int:
     broken: List[Tuple[str, int, str]] = []
     batches = [(name, list(seeds)[start:start + BATCH]) for start in range(0, len(seeds), BATCH)
                for name in names]
-    events = operations = done = 0
+    events = operations = done = excused = 0
     with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
         futures = {pool.submit(_batch, *batch): batch[0] for batch in batches}
         for future in concurrent.futures.as_completed(futures):
-            for seed, some_events, answers, violation in future.result():
+            for seed, some_events, answers, violation, excuse in future.result():
                 events, operations, done = events + some_events, operations + answers, done + 1
+                excused += excuse
                 if violation:
                     broken.append((futures[future], seed, violation))
                     print(f"{futures[future]} seed {seed}: {violation}", flush=True)
@@ -88,7 +90,7 @@ def _many(names: Sequence[str], seeds: range, jobs: int) -> int:
                 print(f"\r{done} runs, {len(broken)} broken", end="", file=sys.stderr, flush=True)
     span = time.monotonic() - began
     print(f"{done} runs of {len(names)} profiles, {events} events, {operations} answers, "
-          f"{len(broken)} broken, "
+          f"{len(broken)} broken, {excused} excused, "
           f"{span:.1f} s, {events / span:.0f} events a second")
     for name in sorted({name for name, _, _ in broken}):
         print(f"  {name}: seeds {' '.join(str(seed) for other, seed, _ in sorted(broken) if other == name)}")

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from raftctl.disk.snapshots import name_of
-from raftctl.raft.inputs import LEADER, Timing
+from raftctl.raft.configuration import decode, is_quorum
+from raftctl.raft.inputs import LEADER, ChangeAsked, Timing
 from simulation.draws import Draws
 
 if TYPE_CHECKING:
@@ -49,19 +50,44 @@ def strike(world: World, fault: Fault) -> None:
 
 
 def heal(world: World) -> None:
-    """End all faults: every way open, every host up that its disk lets start."""
+    """End all faults: ways open, hosts up that their disks let start; some checks may go on failing."""
+    draws = world.draws.child("checks at the end")
     ways = [(one.address, other.address) for one in world.hosts for other in world.hosts if one is not other]
     while any(world.network.is_cut(*way) for way in ways):
         world.network.heal([way for way in ways if world.network.is_cut(*way)])
     world.network.delays.clear()
+    for copy in world.copies:
+        _stop_copy(copy)
     for host in world.hosts:
         host.disk_ms = world.profile.disk_ms
         host.resume()
         host.free_space()
+        if host.right_list:
+            host.listed, host.right_list = host.right_list, None
+            host.end_process("is restarted with the right list")
         host.start()
         if host.process:
-            host.process.post(("health", True))
+            host.process.post(("health", not draws.chance(world.profile.failing_checks)))
+    if world.bootstrapped:
+        _wipe_dead_foundings(world)
     world.trace("fault", "all healed")
+
+
+def _wipe_dead_foundings(world: World) -> None:
+    """`bootstrap` beside a founding under way may leave a second entry 1 without a quorum (`founding.py`).
+
+    The operator, told of two cluster ids, moves those directories away.
+    """
+    holders: Dict[bytes, List[Host]] = {}
+    for host in _up(world):
+        entry = host.process.turn.core.founding_entry
+        if entry:
+            holders.setdefault(entry.body, []).append(host)
+    for body, hosts in holders.items():
+        instances = [host.process.instance for host in hosts]
+        if len(holders) > 1 and not is_quorum(instances, decode(body).voters):
+            for host in hosts:
+                host.wipe()
 
 
 # --- whom
@@ -125,6 +151,26 @@ def _stop(world: World, draws: Draws, host: Host) -> None:
     host.stop()
 
 
+def _stop_all(world: World, draws: Draws) -> None:
+    for host in _up(world):
+        host.stop()
+
+
+def _crash_author(world: World, draws: Draws) -> None:
+    """Whoever may write entry 1 dies at one of its first acts (pitfall 3.2)."""
+    author = world.hosts[0].process
+    if author:
+        author.crash_at_effect = author._effects + draws.between(1, 40)
+
+
+def _bootstrap(world: World, draws: Draws) -> None:
+    """The operator's word on ONE node, perhaps said again; that nobody founds beyond a cut is part of it."""
+    host = world.bootstrapped or draws.one_of(world.hosts)
+    if host.process and not world.network.has_cuts:
+        world.bootstrapped = host
+        host.process.post(("bootstrap",))
+
+
 def _transfer(world: World, draws: Draws, host: Host) -> None:
     """An operator moves leadership; now and then the successor falls asleep over it (pitfall 1.1)."""
     others = [other for other in _up(world) if other is not host]
@@ -175,6 +221,13 @@ def _pause(world: World, draws: Draws, host: Host) -> None:
 def _suspend(world: World, draws: Draws, host: Host) -> None:
     world.trace(host.name, "suspended")
     host.suspend()
+    world.after(draws.between(20, 1500) * MS, _resume, world, host)
+
+
+def _freeze(world: World, draws: Draws, host: Host) -> None:
+    """A hypervisor pause: the guest's clocks stand still as well (pitfall 7.1)."""
+    world.trace(host.name, "stands still, and its clocks")
+    host.stop_clocks()
     world.after(draws.between(20, 1500) * MS, _resume, world, host)
 
 
@@ -292,7 +345,7 @@ def _at_chunk(world: World, draws: Draws) -> None:
 
 
 def _rot(world: World, draws: Draws, host: Host) -> None:
-    """The newest snapshot of a host is damaged while its power is off: the older and the log must do (4.1)."""
+    """A host's newest snapshot is damaged while its power is off: the older and the log must do (4.1)."""
     state = host.process.turn.core._state
     if len(state.snapshots) < 2 or state.log.base.index > state.snapshots[0].position.index:
         return       # the log was replaced by the newest: nothing else holds what is in it
@@ -328,20 +381,80 @@ def _failed_disk(world: World, draws: Draws, host: Host) -> None:
 
 
 def _wipe(world: World, draws: Draws, host: Host) -> None:
-    """A host comes back empty while a quorum of the other voters is up (§6)."""
+    """A host comes back empty while a quorum of the other voters is up (§6, pitfall 3.1)."""
     if _spare(world):
         host.wipe()
 
 
 def _spare(world: World) -> bool:
     """Is there a majority of sound, known voters without one more host?"""
+    lost = {copy.number for copy in world.copies}       # its peers may take the copy for the later one
     sound = [host for host in world.hosts if host.process and not host.is_frozen
+             and not host.has_gone_back and host.number not in lost
              and host.process.turn.cluster_id
              and host.process.turn.core.configuration.is_voter(host.process.instance)]
     if not sound:
         return False
-    voters = max((host.process.turn.core.configuration.voters for host in sound), key=len)
-    return len(sound) - 1 > len(voters) // 2
+    newest = max(sound, key=lambda host: host.process.turn.core.durable[1])
+    voters = newest.process.turn.core.configuration.voters
+    return sum(1 for host in sound if host.process.instance in voters) - 1 > len(voters) // 2
+
+
+def _back_up(world: World, draws: Draws) -> None:
+    """Copies of all directories, as an operator's job takes them while all runs."""
+    for host in world.hosts:
+        if host.process and not host.has_gone_back:
+            host.back_up()
+
+
+def _go_back(world: World, draws: Draws, host: Host) -> None:
+    """One member's directory is copied back (pitfall 3.5)."""
+    if host.backup and _spare(world) and not _is_p7_struck(world):
+        host.go_back()
+
+
+def _copy(world: World, draws: Draws, host: Host) -> None:
+    """A second host starts on a copy of the directory of a living one, with its file (pitfalls 1.3, 3.6)."""
+    if _spare(world) and not _is_p7_struck(world):
+        copy = world.add_copy(host)
+        copy.start()
+        world.after(draws.between(100, 1500) * MS, _stop_copy, copy)
+
+
+def _is_p7_struck(world: World) -> bool:
+    """One member a run: refused by the others it is lost, as the original of a copy may be."""
+    return bool(world.copies) or any(host.has_gone_back for host in world.hosts)
+
+
+def _stop_copy(copy: Host) -> None:
+    copy.is_down = True
+    copy.end_process("is stopped")
+
+
+def _remove(world: World, draws: Draws, host: Host) -> None:
+    """An operator removes a voter, ends it, and has the empty host join again."""
+    process = host.process
+    members = process.turn.core.configuration.members
+    voters = [member for member in members if member.voter and member.instance != process.instance]
+    if len(voters) < 2 or not _spare(world):
+        return
+    gone = draws.one_of(voters)
+    wanted = process.turn.core.configuration.replaced(without=gone.instance)
+    process.post(("change", ChangeAsked(0, wanted)))
+    removed = world.host_at(gone.address)
+    world.after(draws.between(50, 800) * MS, _rejoin, world, removed, gone.instance)
+
+
+def _rejoin(world: World, host: Host, instance: str) -> None:
+    if host.process and host.process.instance == instance and _is_removed(world, instance):
+        host.listed, host.join = (), next(other.address for other in world.hosts if other is not host)
+        host.wipe()
+
+
+def _is_removed(world: World, instance: str) -> bool:
+    """Is its removal committed?"""
+    return any(host.process.turn.core.is_settled and host.process.leases
+               and not host.process.turn.core.configuration.find(instance) for host in _up(world))
 
 
 def _add(world: World, draws: Draws) -> None:
@@ -362,7 +475,11 @@ _ACTS: Dict[str, Callable[[World, Draws], None]] = {
     "pause": _on(_any, _pause), "pause_leader": _on(_leader, _pause), "suspend": _on(_any, _suspend),
     "partition": _partition, "isolate_leader": _on(_leader, _isolate), "one_way": _on(_leader, _one_way),
     "bridge": _bridge, "reset": _on(_any, _reset), "slow_way": _on(_any, _slow_way),
-    "full_disk": _on(_any, _full_disk), "full_disks": _full_disks, "slow_disk": _on(_any, _slow_disk), "failed_disk": _on(_any, _failed_disk),
+    "full_disk": _on(_any, _full_disk), "full_disks": _full_disks, "slow_disk": _on(_any, _slow_disk),
+    "failed_disk": _on(_any, _failed_disk),
     "wipe": _on(_any, _wipe), "add": _add, "away": _away, "at_chunk": _at_chunk, "rot": _on(_any, _rot),
+    "remove": _on(_leader, _remove), "stop_all": _stop_all, "freeze": _on(_any, _freeze),
+    "freeze_leader": _on(_leader, _freeze), "back_up": _back_up, "go_back": _on(_any, _go_back),
+    "copy": _on(_any, _copy), "crash_author": _crash_author, "bootstrap": _bootstrap,
 }
 KINDS = tuple(_ACTS)

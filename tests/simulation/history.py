@@ -2,7 +2,8 @@
 
 A revision is the index of the entry that changed the key, so the revisions of one key *are* the order in
 which its changes took effect. What is left to check: real time (who began after another ended comes later),
-and that each read, compare and delete saw what that order says.
+and that each read, compare and delete saw what that order says. The rules here say in words what is wrong;
+`linear.py` judges all that they leave out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Dict, List, Optional, Tuple
 
 from simulation.clients import DONE, UNKNOWN, Operation
+from simulation.linear import unexplained
 
 
 def flaw(history: List[Operation]) -> Optional[str]:
@@ -34,7 +36,7 @@ def _flaw(history: List[Operation]) -> Optional[str]:
         found = _wrong_value(operation, changes, unknown)
         if found:
             return found
-    return _out_of_time(known, changes) or _lost_updates(known, changes)
+    return _applied_twice(known) or _out_of_time(known, changes) or _lost_updates(known, changes) or unexplained(history)
 
 
 def _wrong_value(operation: Operation, changes: Dict[int, Operation],
@@ -46,6 +48,16 @@ def _wrong_value(operation: Operation, changes: Dict[int, Operation],
         return f"read {operation} of revision {operation.revision}, which wrote {writer.written!r}"
     if writer is None and operation.value not in unknown:
         return f"read {operation}, which nobody wrote"
+    return None
+
+
+def _applied_twice(known: List[Operation]) -> Optional[str]:
+    """Values are written by one operation each: also one of unknown outcome is applied once (pitfall 8.2)."""
+    places: Dict[Optional[bytes], int] = {}
+    for operation in known:
+        is_read = operation.kind == "get" and operation.revision
+        if is_read and places.setdefault(operation.value, operation.revision) != operation.revision:
+            return f"read {operation}, whose value had revision {places[operation.value]} before"
     return None
 
 

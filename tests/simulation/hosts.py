@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional, Tuple
 from unit.fake_disk import Died, FakeDisk
 
 from raftctl.base.errors import DiskFault
+from raftctl.base.instants import Instant
 from raftctl.disk.files import DiskFull
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
@@ -28,10 +29,11 @@ class Host:
     """`listed`: the file's `clusterNodes`; `join`: whom to ask, None where the list says it."""
 
     def __init__(self, world: World, number: int, listed: Tuple[str, ...], join: Optional[str],
-                 clock: HostClock) -> None:
+                 clock: HostClock, *, is_copy: bool = False) -> None:
         self.world, self.number, self.listed, self.join, self.clock = world, number, listed, join, clock
-        self.name = f"h{number}"
-        self.address = f"tcp://{self.name}:8089"
+        self.is_copy = is_copy
+        self.name = f"h{number}" + ("copy" if is_copy else "")
+        self.address = f"tcp://h{number}:8089"
         self.draws = world.draws.child(self.name)
         self.timing = world.profile.timing
         profile = world.profile
@@ -43,14 +45,18 @@ class Host:
         self.disk_ms: Tuple[float, float] = world.profile.disk_ms
         self.process: Optional[Process] = None
         self.starts = self.instances = 0
-        self.is_paused = self.is_suspended = False
+        self.is_paused = self.is_suspended = self.is_stopped = False
+        self.clocks_resumed: Optional[Instant] = None      # after a hypervisor pause
+        self.backup: Optional[FakeDisk] = None
+        self.has_gone_back = False                         # it runs on a directory that was copied back
         self.is_down = False           # by an operator or for good: nobody restarts it
         self.guardian_lives = True
         self.lacked_space = False      # what it is down for
+        self.right_list: Optional[Tuple[str, ...]] = None  # what the operator writes there in the end
 
     @property
     def is_frozen(self) -> bool:
-        return self.is_paused or self.is_suspended
+        return self.is_paused or self.is_suspended or self.is_stopped
 
     def new_instance(self) -> str:
         self.instances += 1
@@ -81,6 +87,11 @@ class Host:
         self.world.trace(self.name, f"starts, incarnation {self.process.incarnation}")
         self.process.begin()
 
+    def comes_back(self) -> None:
+        """The operator lets it start."""
+        self.is_down = False
+        self.start()
+
     def start_later(self) -> None:
         self.world.after(self.draws.between(RESTART_MS[0] * MS, RESTART_MS[1] * MS), self.start)
 
@@ -103,7 +114,7 @@ class Host:
     def _release(self, process: Process) -> None:
         """P4: for just the incarnation and the last led term of the process that was reaped."""
         board = process.board
-        if not board.term or not self.guardian_lives or self.is_suspended or process.shown is None:
+        if not board.term or not self.guardian_lives or self.is_frozen or process.shown is None:
             return
         members = process.shown.view.configuration.members
         hello = Hello(handshake.VERSION, handshake.GUARDIAN, process.turn.cluster_id, self.address, "",
@@ -127,10 +138,21 @@ class Host:
         share = keep.one_of([0.0, 0.5, 1.0])
         self.disk = self.disk.power_cut(lambda: keep.chance(share))
 
+    def back_up(self) -> None:
+        """`cp -a` of the directory while the process runs."""
+        self.backup = self.disk.copied()
+
+    def go_back(self) -> None:
+        """The copy is put in the place of the directory (P7, pitfall 3.5)."""
+        self.end_process("its directory is copied back")
+        self.disk, self.backup = self.backup or FakeDisk(), None
+        self.has_gone_back = True
+
     def wipe(self) -> None:
         """The operator replaces the disk; the node comes back empty."""
         self.end_process("loses its disk", told=True)
-        self.disk = FakeDisk()
+        self.disk, self.backup = FakeDisk(), None
+        self.has_gone_back = False
         self.is_down = False
 
     # --- an orderly stop: outgoing work, RELEASE, end (design §4.1)
@@ -152,7 +174,7 @@ class Host:
             self.end_process("has stopped")
 
     def free_space(self) -> None:
-        """The operator does what the message says: free space, then start a node that ended for the lack of it."""
+        """The operator does what the message says; starts a node whose first segment found no room, too."""
         self.disk.is_full = False
         if self.is_down and self.lacked_space:
             self.is_down = False
@@ -168,10 +190,17 @@ class Host:
         self.is_suspended = True
         self.clock.change(self.world.now, runs_raw=False)
 
+    def stop_clocks(self) -> None:
+        """A hypervisor pause: host and both clocks stand still (pitfall 7.1)."""
+        self.is_stopped = True
+        self.clock.change(self.world.now, runs_raw=False, runs_boot=False)
+
     def resume(self) -> None:
-        if self.is_suspended:
+        if self.is_suspended or self.is_stopped:
             self.clock.change(self.world.now)
-        self.is_paused = self.is_suspended = False
+        if self.is_stopped:
+            self.clocks_resumed = self.clock.at(self.world.now)
+        self.is_paused = self.is_suspended = self.is_stopped = False
         if self.process:
             self.process.resume()
             self.world.network.let_go()
@@ -190,6 +219,8 @@ class Host:
     def disk_failed(self, fault: DiskFault) -> None:
         """Exit status 74, and nobody restarts it (P3)."""
         self.is_down, self.lacked_space = True, isinstance(fault, DiskFull)
+        if self.lacked_space:
+            self.world.fail("P3: a full disk ended a node", f"{self.name}: {fault}")
         self.end_process(f"ends: {fault}")
 
     def _written(self, process: Process) -> None:
@@ -203,14 +234,12 @@ class Host:
             process.append(write)
         except DiskFault as fault:
             self.disk_failed(fault)
-        else:
-            process.post(("done", write.number))
 
     def _interrupt_write(self, process: Process) -> None:
         """It was killed with a write under way: that got as far as it got."""
         if process.pending is None or self.draws.chance(0.3):
             return
-        # With the last chunk of a snapshot come its name and those that it displaces before the journal's part.
+        # With the last chunk of a snapshot come its name, and those it displaces, before the journal's part.
         steps = 12 if process.pending.chunk else 4
         self.disk.die_at = self.disk.count + self.draws.between(1, steps)
         with contextlib.suppress(Died, DiskFault):

@@ -54,6 +54,10 @@ class Network:
     def is_cut(self, source: str, target: str) -> bool:
         return self._cut.get((source, target), 0) > 0
 
+    @property
+    def has_cuts(self) -> bool:
+        return any(self._cut.values())
+
     def cut(self, ways: List[Tuple[str, str]]) -> None:
         for way in ways:
             self._cut[way] = self._cut.get(way, 0) + 1
@@ -84,24 +88,28 @@ class Network:
             return
         host = self._world.host_at(address)
         other = host.process if host else None
-        refusal = "no answer"
+        refusal, disowns = "no answer", False
         if other is None or not other.is_reachable:
             refusal = "refused"
         elif process.is_reachable and not (self.is_cut(process.address, address)
                                            or self.is_cut(address, process.address)):
-            refusal = self._shake(process, other, address)
+            refusal, disowns = self._shake(process, other, address)
         if refusal:
-            process.failed_to_dial(address, refusal)
+            process.failed_to_dial(address, refusal, disowns)
             wait = self._draws.between(REDIAL_MS[0] * MS, REDIAL_MS[1] * MS)
             self._world.after(wait, self.dial, process, address)
 
-    def _shake(self, process: Process, other: Process, address: str) -> str:
+    def _shake(self, process: Process, other: Process, address: str) -> Tuple[str, bool]:
+        """Return why one of the two refuses, "" for neither, and whether `process` is called an old self."""
         self._generation += 1
         ours = process.hello(address, self._generation)
         theirs = other.hello("", 0)
-        refusal = other.witness(theirs, ours) or process.witness(ours, theirs)
-        if refusal:
-            return refusal.message
+        memory = self._world.checkers.memory
+        for observer, subject, own, shown in ((other, process, theirs, ours), (process, other, ours, theirs)):
+            refusal = observer.witness(own, shown)
+            if refusal:
+                return refusal.message, observer is other and refusal.code == "instance"
+            memory.shook(observer, shown, subject)
         connection = Connection(process, other, ours, self._world.now)
         self._connections.append(connection)
         process.connections[address] = connection
@@ -109,7 +117,7 @@ class Network:
         other.accepted(ours)
         # An accepted handshake resets one's own back-off (design §6).
         self._world.after(self.latency((address, process.address)), self.dial, other, process.address)
-        return ""
+        return "", False
 
     def send(self, connection: Connection, kind: int, body: bytes) -> bool:
         """Take a frame of the dialler; False where the connection is known to be gone."""

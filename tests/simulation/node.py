@@ -71,6 +71,7 @@ class Process(Ports):
         identity = self._directory.identity
         self._journal, self.snapshots, self.witness = data.journal, data.snapshots, data.witness
         self._snapshotter = Snapshotter(self)
+        self.key = self.instance + ("/copy" if host.is_copy else "")     # one disk, one process at a time
         self.world.checkers.recovered(self, data.restored)
         core = Core(self.instance, self.incarnation, self.timing, data.restored, self.now,
                     draws.child("core").fraction, host.standing)
@@ -99,7 +100,7 @@ class Process(Ports):
 
     @property
     def is_deaf(self) -> bool:
-        return self.is_alive and self.host.is_suspended
+        return self.is_alive and (self.host.is_suspended or self.host.is_stopped)
 
     @property
     def leases(self) -> bool:
@@ -169,10 +170,10 @@ class Process(Ports):
         self.post(("heard", hello))
 
     def disconnected(self, address: str, generation: int, reason: str) -> None:
-        self.post(("link_down", address, generation, reason))
+        self.post(("link_down", address, generation, reason, False))
 
-    def failed_to_dial(self, address: str, reason: str) -> None:
-        self.post(("link_down", address, 0, reason))
+    def failed_to_dial(self, address: str, reason: str, disowns: bool) -> None:
+        self.post(("link_down", address, 0, reason, disowns))
 
     # --- ports
 
@@ -183,6 +184,8 @@ class Process(Ports):
 
     def submit(self, write: Any) -> None:
         self._effect()
+        if write.memory is not None:
+            self.world.checkers.memory.writing(self)
         if write.chunk:
             self.world.traps.chunk(self.host)
         self.host.write(self, write)
@@ -196,8 +199,9 @@ class Process(Ports):
 
     def append(self, write: Any) -> None:
         """What the disk thread does, at its own moment."""
-        self._journal.append(write)
+        has_room = self._journal.append(write)
         self.world.checkers.durable(self, write)
+        self.post(("done", write.number, has_room))
         self._tidy()
 
     def _tidy(self) -> None:
@@ -276,6 +280,17 @@ class Process(Ports):
 
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)
+        if kind == handshake.RAFT:
+            self.world.checkers.memory.heard(self, hello.instance, decode_message(body))
+
+    def _link_up(self, address: str, generation: int, hello: Hello) -> None:
+        self.world.checkers.memory.let_in(self, address)
+        self.turn.link_up(self.now, parse(address), generation, hello)
+
+    def _link_down(self, address: str, generation: int, reason: str, disowns: bool) -> None:
+        if disowns:
+            self.world.checkers.memory.disowned(self, address)
+        self.turn.link_down(self.now, parse(address), generation, reason, disowns)
 
     def _health(self, ok: bool) -> None:
         self.turn.health(self.now, ok)
@@ -289,17 +304,16 @@ class Process(Ports):
 _STEPS = {
     "frame": Process._frame,
     "ring": lambda process: None,
-    "link_up": lambda process, address, generation, hello: process.turn.link_up(
-        process.now, parse(address), generation, hello),
-    "link_down": lambda process, address, generation, reason: process.turn.link_down(
-        process.now, parse(address), generation, reason),
+    "link_up": Process._link_up,
+    "link_down": Process._link_down,
     "heard": lambda process, hello: process.turn.heard(process.now, hello),
-    "done": lambda process, number: process.turn.persisted(process.now, number),
+    "done": lambda process, *done: process.turn.persisted(process.now, *done),
     "taken": lambda process, mark: process.turn.snapshot_taken(process.now, mark),
-    "chunk_read": lambda process, peer, wanted, data: process.turn.chunk_read(process.now, peer, wanted, data),
+    "chunk_read": lambda process, *read: process.turn.chunk_read(process.now, *read),
     "room": lambda process, room: process.turn.core.step(process.now, DiskRoom(room)),
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
+    "bootstrap": lambda process: process.turn.bootstrap(process.now),
     "stop": lambda process: process.turn.stop(process.now),
     "resign": Process._resign, "health": Process._health,
     "change": lambda process, step: process.turn.core.step(process.now, step),

@@ -15,7 +15,9 @@ TIMING = Timing(60 * MS, 250 * MS, 500 * MS)
 
 class Profile(NamedTuple):
     """`faults`: kind → weight. `every_ms`: from one fault to the next, least and most. `founding`: one of
-    "list" (all hosts have the same list), "some" (some start later), "join" (one founds, the others join)."""
+    "list" (all hosts have the same list), "some" (some start later), "join" (one founds, the others join),
+    "subset" (some start in the end only), "lists" (one list differs until the end), "late" (join, but whom
+    they are told to join comes late)."""
 
     name: str
     faults: Dict[str, int]
@@ -31,6 +33,7 @@ class Profile(NamedTuple):
     clients: int = 2
     priorities: Tuple[int, ...] = (100,)
     preempting: float = 0.0
+    failing_checks: float = 0.0    # the share of those that go on failing when all else has healed
     timing: Timing = TIMING
     log_bytes: int = 1500          # of log between two snapshots
     chunk_bytes: int = 40
@@ -42,6 +45,8 @@ class Profile(NamedTuple):
             return (1 + sign * 0.05 / 1.0025, 1 + sign * 0.05 / 1.0025)
         if self.clocks == "slewed":             # chrony's default limit, on the slewed clock alone
             return (1 + sign * 0.083, 1.0)
+        if self.clocks == "skewed":
+            return (1 + sign * 0.083, 1 + sign * 0.05 / 1.0025)
         if self.clocks == "drawn":
             return (0.953 + 0.094 * draws.fraction(), 0.953 + 0.094 * draws.fraction())
         return (1.0, 1.0)
@@ -66,6 +71,9 @@ PROFILES = {profile.name: profile for profile in (
             clocks="opposed"),
     Profile("slewed", dict(_CUTS, **_PAUSES, kill_leader=2, kill=1), "BOOTTIME alone, slewed by 8.3 %",
             clocks="slewed"),
+    # A suspended leader's lease runs on BOOTTIME alone, and two hosts 8.3 % off each are beyond P2's 10 %.
+    Profile("skewed", dict(_CUTS, pause=3, pause_leader=5, kill_leader=2, kill=1),
+            "BOOTTIME slewed by 8.3 %, RAW at the promised limit, nobody suspended", clocks="skewed"),
     Profile("disks",
             {"power": 5, "power_all": 2, "slow_disk": 4, "crash": 3, "kill_all": 2, "failed_disk": 1},
             "torn tails, slow and failing disks", disk_ms=(1.0, 20.0)),
@@ -79,6 +87,20 @@ PROFILES = {profile.name: profile for profile in (
                         "slow_way": 2}, "proof of death, late and lost", every_ms=(60, 400)),
     Profile("timing", {"retime": 5, "kill_leader": 2, "kill": 2, "isolate_leader": 2, "pause_leader": 2},
             "an election min that changes from start to start", clocks="drawn"),
+    Profile("founders", {"crash_author": 5, "bootstrap": 1, "crash": 2, "kill": 1, "partition": 1},
+            "subsets, differing lists, one node told to found, and an author that dies at each step",
+            sizes=(2, 3, 3, 4, 5), founding=("list", "some", "subset", "lists", "late"), every_ms=(5, 150),
+            span_ms=1500, clients=1),
+    Profile("groups", {"power_all": 3, "kill_all": 3, "stop_all": 2, "crash": 2, "partition": 1},
+            "all end at once, and start again", every_ms=(100, 700)),
+    Profile("flaps", {"remove": 5, "add": 2, "kill_leader": 2, "crash": 2, "isolate_leader": 1, "wipe": 1},
+            "voters removed and added under faults", sizes=(3, 4, 5), every_ms=(150, 600), span_ms=4000),
+    Profile("rollbacks", {"back_up": 4, "go_back": 5, "copy": 1, "kill": 2, "isolate_leader": 1, "restart": 1,
+                          "one_way": 1, "kill_leader": 1},
+            "directories that go back, and copies beside the original (P7)", every_ms=(40, 300),
+            span_ms=3500),
+    Profile("stopped", {"freeze_leader": 6, "freeze": 2, "isolate_leader": 1, "kill_leader": 1, "pause": 1},
+            "hypervisor pauses, where the clocks stop as well", every_ms=(100, 500), clients=3),
     Profile("snapshots",
             {"away": 8, "at_chunk": 8, "rot": 2, "kill_leader": 1, "crash": 1, "power": 1, "power_all": 1,
              "slow_disk": 1, "reset": 1},
@@ -95,7 +117,7 @@ PROFILES = {profile.name: profile for profile in (
             {"health_flap": 6, "all_unhealthy": 2, "kill_leader": 3, "isolate_leader": 2, "transfer": 2,
              "crash": 2, "one_way": 1, "slow_disk": 1, "stop_leader": 1, "reset": 1},
             "witnesses, checks that fail, caretakers, preemption", every_ms=(60, 400), span_ms=4500,
-            priorities=(0, 0, 50, 100, 100, 200), preempting=0.5),
+            priorities=(0, 0, 50, 100, 100, 200), preempting=0.5, failing_checks=0.6),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
                         kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2, away=2, at_chunk=2,
                         rot=1), "all of it",

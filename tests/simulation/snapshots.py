@@ -1,4 +1,4 @@
-"""What `node/snapshotter.py` is on a real host: own snapshots written step by step, chunks read, kills between.
+"""What `node/snapshotter.py` is on a real host: own snapshots written step by step, and chunks read.
 
 Also the traps that spring when a chunk of an install goes to a disk.
 """

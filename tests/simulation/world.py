@@ -7,6 +7,7 @@ import heapq
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from raftctl.disk import journal
+from raftctl.raft import fullness
 from simulation.checkers import Checkers
 from simulation.clients import Clients
 from simulation.clocks import HostClock
@@ -20,11 +21,22 @@ from simulation.transfers import Transfers
 MS = 1_000_000
 # Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
 journal.SEGMENT_SIZE = 16 * 1024
+# As few times smaller; the part for votes is larger, as a run has more of them than a full disk lasts minutes.
+fullness.WRITE_BYTES = 4 * 1024
+journal.VOTES_SHARE = 4
 TRACE_KEPT = 200
 
 
+# What a member that forgot its votes, vows and entries can bring about, where nobody could know (P7).
+EXCUSABLE = ("P1", "P2", "P3: committed", "the history", "no progress")
+
+
 class Violation(Exception):
-    """Something that must hold does not; the text begins with the rule."""
+    """Something that must hold does not; the text begins with the rule. `excuse`: why it may happen (P7)."""
+
+    def __init__(self, text: str, excuse: Optional[str] = None) -> None:
+        super().__init__(text)
+        self.excuse = excuse
 
 
 class World:
@@ -42,6 +54,9 @@ class World:
         self._pushed = self._clusters = 0
         self._turns = self.draws.child("turns")
         self.hosts: List[Host] = []
+        self.copies: List[Host] = []            # second hosts on a copied directory (P7)
+        self.excuses: List[str] = []
+        self.bootstrapped: Optional[Host] = None    # by an operator, who may leave out whoever is not there (§6)
         self._by_address: Dict[str, Host] = {}
         self.network = Network(self, profile.latency_ms, profile.slow)
         self.checkers = Checkers(self)
@@ -84,6 +99,17 @@ class World:
         self._by_address[host.address] = host
         return host
 
+    def add_copy(self, host: Host) -> Host:
+        """Start a second host on a copy of the directory of `host`, with its configuration file."""
+        copy = Host(self, host.number, host.listed, host.join, HostClock(), is_copy=True)
+        copy.disk = host.disk.copied()
+        self.copies.append(copy)
+        return copy
+
+    @property
+    def everyone(self) -> List[Host]:
+        return self.hosts + self.copies
+
     def host_at(self, address: str) -> Optional[Host]:
         return self._by_address.get(address)
 
@@ -106,5 +132,12 @@ class World:
     def digest(self) -> str:
         return self._digest.hexdigest()[:12]
 
+    def excuse(self, why: str) -> None:
+        """From now on a broken rule may follow from a directory that went back, and nobody could know."""
+        if why not in self.excuses:
+            self.excuses.append(why)
+            self.trace("excuse", why)
+
     def fail(self, rule: str, detail: object) -> None:
-        raise Violation(f"{rule}: at {self.now / MS:.3f} ms: {detail}")
+        excuse = self.excuses[-1] if self.excuses and rule.startswith(EXCUSABLE) else None
+        raise Violation(f"{rule}: at {self.now / MS:.3f} ms: {detail}", excuse)

@@ -77,7 +77,7 @@ class Story:
         self.acknowledged = self.under_way = Model()
         self.marks = []         # durable, newest first
         self.maybe = None       # the snapshot that may have become so
-        self.refused = 0        # own snapshots for which there was no room
+        self.refused = 0        # snapshots for which there was no room
         self.full_seen = 0
 
     def begin(self):
@@ -94,11 +94,12 @@ class Story:
         self.under_way.apply(one)
         if one.chunk and one.chunk.is_last:
             self.maybe = one.chunk.mark
-        self.journal.append(one)
+        taken = self.journal.append(one)
         self._durable(self.maybe)
         self.acknowledged = self.under_way
         self.journal.tidy()
         self.full_seen += bool(self.journal.full)
+        return taken
 
     def _durable(self, found):
         if found:
@@ -119,6 +120,8 @@ class Story:
         self._durable(found)
 
     def install(self, found, size, **last):
+        while not self.write(chunk=Chunk(found, 0, b"")):
+            self.refused += 1
         for offset in range(0, found.size, size):
             chunk = Chunk(found, offset, body(found)[offset:offset + size])
             self.write(chunk=chunk, **(last if chunk.is_last else {}))

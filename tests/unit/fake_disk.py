@@ -66,6 +66,18 @@ class FakeDisk(Files):
         after.is_full = self.is_full
         return after
 
+    def copied(self):
+        """Return a disk of its own with what `cp -a` finds here now, all of it durable."""
+        copies = {}
+        after = FakeDisk()
+        for name, file in self.names_now.items():
+            if file is not None and id(file) not in copies:
+                copies[id(file)] = copy = _File()
+                copy.cached, copy.stored = bytearray(file.cached), bytearray(file.cached)
+            after.names_now[name] = None if file is None else copies[id(file)]
+        after.names_stored = dict(after.names_now)
+        return after
+
     def power_cut(self, keep=lambda: False):
         """Return the disk as the next boot finds it."""
         after = FakeDisk()

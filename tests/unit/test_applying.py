@@ -32,7 +32,8 @@ def parted(world):
 
 def write(world, node, count):
     for number in range(count):
-        assert world.ask(node, PROPOSE, commands.encode_put(b"k%d" % (number % 7), b"v%d" % number)).code is None
+        command = commands.encode_put(b"k%d" % (number % 7), b"v%d" % number)
+        assert world.ask(node, PROPOSE, command).code is None
 
 
 def index_of(node):
@@ -156,6 +157,19 @@ def test_once_a_day_is_enough_of_a_reason_if_anything_changed():
     assert (mark.position.index, mark.size) == (leader.shown.applied, image.size)
     applying.ended()
     assert applying.due(now.plus(3 * EVERY_NS)) is None
+
+
+def test_a_large_store_is_not_written_again_for_each_few_of_its_keys():
+    world = three()
+    leader = parted(world)[0]
+    for number in range(8):
+        world.ask(leader, PROPOSE, commands.encode_put(b"large%d" % number, b"x" * 5000))
+    world.run(50)
+    before, since = index_of(leader), leader.turn._applying._since
+    write(world, leader, (10_000 - since) // 230)      # a quarter of 40,000, at some 210 a write
+    assert index_of(leader) == before
+    write(world, leader, 20)
+    assert index_of(leader) > before
 
 
 def test_what_became_of_a_proposal_that_a_snapshot_swallowed_is_unknown():

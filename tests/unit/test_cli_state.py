@@ -60,6 +60,7 @@ STATUS = {
     "hint": None,
     "lastDecision": "no leader -> candidate",
     "diskWriteMs": None,
+    "diskFull": False,
 }
 
 
@@ -166,6 +167,12 @@ def test_5_5_status_names_a_write_that_hangs_and_none_that_is_under_way():
     assert describe(dict(STATUS, diskWriteMs=999)) == describe(STATUS)
     lines = describe(dict(STATUS, diskWriteMs=12_345))
     assert "disk: hangs: the present write has taken 12.3 s; see the kernel log (dmesg)" in lines
+
+
+def test_5_5_status_says_that_the_disk_is_full_and_what_to_do():
+    lines = describe(dict(STATUS, diskFull=True))
+    assert "disk: full: this node takes no new writes; free space for its dataDir" in lines
+    assert lines != describe(STATUS)
 
 
 def test_status_json_is_the_whole_answer(ask):

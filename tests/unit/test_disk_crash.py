@@ -14,7 +14,8 @@ from raftctl.disk.directory import open_directory
 from raftctl.disk.journal import Journal
 from raftctl.disk.records import SECTOR
 from raftctl.disk.recovery import Replay
-from raftctl.raft.messages import COMMAND, Entry, HardState, Write
+from raftctl.disk.snapshots import Snapshots
+from raftctl.raft.messages import COMMAND, Entry, HardState, Position, SnapshotMark, Write
 
 DATA = "/var/data"
 
@@ -172,9 +173,17 @@ def test_a_missing_log_of_a_cluster_and_a_log_without_its_instance_are_refused_a
     assert disk.names(DATA + "/log") == ["0000000002"]      # made ahead, nothing in it
     disk.names_now[DATA + "/log/0000000001"] = segment
     del disk.names_now[DATA + "/instance"]
-    with pytest.raises(DiskFault, match="instance is missing"):
+    with pytest.raises(DiskFault, match='instance is missing, but there is "log" beside it'):
         recovered(disk)
     assert disk.names_now[DATA + "/log/0000000001"] is segment
+
+
+def test_snapshots_without_their_instance_are_refused_and_kept():
+    disk = FakeDisk(("/", "/var", DATA, DATA + "/snapshots"))
+    disk.close(disk.open(DATA + "/snapshots/x", os.O_CREAT))
+    with pytest.raises(DiskFault, match='instance is missing, but there is "snapshots" beside it; put it back'):
+        recovered(disk)
+    assert disk.names(DATA + "/snapshots") == ["x"]
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -182,6 +191,8 @@ def test_p7_a_removal_cut_off_anywhere_leaves_the_old_node_whole_or_a_fresh_one(
     def attempt(nth):
         disk = FakeDisk()
         directory, _ = run(disk, (1, 2), [])
+        writer = Snapshots.open(directory.snapshots_path, disk).begin(SnapshotMark(Position(1, 1), 1, b"", 0))
+        writer.finish()
         disk.die_at = disk.count + nth
         try:
             directory.remove_data()
@@ -190,9 +201,10 @@ def test_p7_a_removal_cut_off_anywhere_leaves_the_old_node_whole_or_a_fresh_one(
             died = True
         after = disk.power_cut(coins(repr((seed, nth))))
         again = open_directory(DATA, new_instance=lambda: "n2", files=after)
+        marks = Snapshots.open(again.snapshots_path, after).marks
         _, found = Journal.open(again.log_path, again.identity.instance, after)
-        held = (again.identity.instance, again.identity.incarnation, len(found.entries))
-        assert held in (("n1", 2, 2), ("n2", 1, 0)), (nth, held)
+        held = (again.identity.instance, again.identity.incarnation, len(found.entries), len(marks))
+        assert held in (("n1", 2, 2, 1), ("n2", 1, 0, 0)), (nth, held)
         return not died
     until_one_gets_through(attempt)
 

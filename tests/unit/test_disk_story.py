@@ -121,7 +121,7 @@ def test_5_5_a_disk_that_is_full_at_any_allocation_is_survived_or_refused_and_lo
             survived += 1
             assert story.refused + story.full_seen <= 1
         except DiskFault as fault:
-            # The first segment, one in the midst of a write larger than a segment, another's snapshot.
+            # The first segment, or one in the midst of a write larger than a segment.
             assert "no space left on device" in str(fault) and "free space in" in str(fault)
         if disk.allocations < nth:
             break

@@ -24,13 +24,14 @@ class SlowJournal:
 
     def __init__(self):
         self.go, self.begun, self.error, self.closed = threading.Semaphore(0), queue.Queue(), None, False
-        self.full, self.room = "", None
+        self.full, self.room, self.takes_chunk = "", None, True
 
     def append(self, write):
         self.begun.put(write.number)
         assert self.go.acquire(timeout=LIMIT_S)
         if self.error:
             raise self.error
+        return self.takes_chunk
 
     def tidy(self, *, may_grow):
         pass
@@ -42,7 +43,8 @@ class SlowJournal:
 @pytest.fixture
 def world():
     journal, said = SlowJournal(), queue.Queue()
-    writer = Writer(journal, said.put, said.put, lambda room, full: said.put((room, full)))
+    writer = Writer(journal, lambda number, taken: said.put(number if taken else (number, "no chunk")),
+                    said.put, lambda room, full: said.put((room, full)))
     writer.start()
     yield writer, journal, said
     journal.go.release(3)
@@ -84,7 +86,7 @@ def test_p3_a_failed_write_is_told_once_and_nothing_is_written_after_it(world, e
 def test_5_5_a_hung_sync_shows_since_when_its_write_is_at_the_disk():
     disk, said = HungDisk(), queue.Queue()
     disk.make_directory("/data")
-    writer = Writer(Journal.open("/data/log", "n1", disk)[0], said.put, said.put, None)
+    writer = Writer(Journal.open("/data/log", "n1", disk)[0], lambda number, _: said.put(number), said.put, None)
     writer.start()
     assert writer.in_flight_since is None
     disk.hang()
@@ -110,6 +112,14 @@ def test_5_5_a_failed_write_stays_in_flight(world):
     assert writer.stop(LIMIT_S) and writer.in_flight_since == since is not None
 
 
+def test_5_5_a_chunk_that_found_no_room_is_told_with_its_write(world):
+    writer, journal, said = world
+    journal.takes_chunk = False
+    writer.submit(write(1))
+    journal.go.release()
+    assert said.get(timeout=LIMIT_S) == (1, "no chunk")
+
+
 @pytest.fixture
 def full(monkeypatch):
     """A disk thread whose disk is full once the first segment is; (writer, disk, said)."""
@@ -117,7 +127,7 @@ def full(monkeypatch):
     monkeypatch.setattr(writers, "RETRY_NS", 50_000_000)
     monkeypatch.setattr(writers, "RETRY_S", 0.05)
     disk, said = FakeDisk(("/", "/data")), queue.Queue()
-    writer = Writer(Journal.open("/data/log", "n1", disk)[0], said.put, said.put,
+    writer = Writer(Journal.open("/data/log", "n1", disk)[0], lambda number, _: said.put(number), said.put,
                     lambda room, full: said.put((room, full)))
     writer.start()
     disk.is_full = True
@@ -171,7 +181,7 @@ def test_5_5_a_start_on_a_full_disk_is_told(full):
     until_full(writer, said)
     second = disk.restarted()
     second.is_full = True
-    again = Writer(Journal.open("/data/log", "n1", second)[0], said.put, said.put,
+    again = Writer(Journal.open("/data/log", "n1", second)[0], lambda number, _: said.put(number), said.put,
                    lambda room, full: said.put((room, full)))
     again.start()
     room, why = said.get(timeout=LIMIT_S)

@@ -38,7 +38,7 @@ MESSAGES = [
     Append(7, 3, 500_000_000, 4, Position(7, 11), 10, (Entry(7, 12, NOOP, b""), Entry(7, 13, COMMAND, b"x"))),
     Append(7, 3, 500_000_000, 4, ORIGIN, 0, ()), AppendReply(7, 2, 4, True, 13, ORIGIN),
     AppendReply(7, 2, 4, False, 0, Position(6, 9)), Release("i1", 3, 7), TOKEN,
-    TimeoutNow(TOKEN, Position(7, 13)), Standing(), Standing(0, False, True, True), Standing(255),
+    TimeoutNow(TOKEN, Position(7, 13)), Standing(), Standing(0, False, True, True, 7), Standing(255),
     INSTALL, INSTALL._replace(offset=0, data=b"y"), InstallReply(5, 8, 7, Position(3, 9), 60),
     Removed(Position(3, 9), BODY),
 ]
@@ -94,8 +94,9 @@ def test_an_install_that_no_leader_sends_is_malformed(changes):
         decode_message(encode_message(INSTALL._replace(**changes)))
 
 
-@pytest.mark.parametrize("mark", [MARK._replace(configuration_index=0), MARK._replace(configuration_index=10)])
-def test_both_sides_check_where_the_configuration_stands(mark):
+@pytest.mark.parametrize("index", [0, 10])
+def test_both_sides_check_where_the_configuration_stands(index):
+    mark = MARK._replace(configuration_index=index)
     with pytest.raises(OurFault):
         encode_mark(mark)
     good = encode_mark(MARK)

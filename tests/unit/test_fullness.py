@@ -211,3 +211,57 @@ def test_what_fits_is_a_beginning_of_the_entries():
     for room in range(0, 5 * cost, 97):
         assert fitting(entries, room) == entries[:room // cost]
     assert fitting((), 0) == ()
+
+
+# --- what waits for room
+
+
+class SlowLeader(Leader):
+    """Its disk answers when `sync` says so."""
+
+    def __init__(self):
+        self.write = None
+        self.is_slow = False
+        super().__init__()
+        self.is_slow = True
+
+    def give(self, given):
+        self.core.step(self.now, given)
+        while True:
+            ready = self.core.ready(self.now)
+            self.write = ready.write or self.write
+            if ready.write is None or self.is_slow:
+                return
+            self.core.step(self.now, Persisted(ready.write.number))
+
+    def sync(self):
+        """Answer the write at the disk; return the indexes of its entries."""
+        done, self.write = self.write, None
+        self.give(Persisted(done.number))
+        return [one.index for one in done.entries]
+
+
+def test_5_5_entries_that_do_not_fit_wait_and_hold_up_no_vote():
+    leader = SlowLeader()
+    first = leader.core.view().last_index + 1
+    leader.propose(8)
+    leader.give(DiskRoom(35_000))                           # the first is at the disk, two more fit
+    assert leader.sync() == [first]
+    assert [one.index for one in leader.write.entries] == [first + 1, first + 2]
+    leader.sync()
+    assert leader.write is None
+    leader.give(Received("n2", 1, AppendReply(9, 1, 1, False, 0, ORIGIN)))    # a newer term: to the disk
+    assert leader.write.hard_state.term == 9 and leader.write.entries == ()
+    leader.sync()
+    leader.give(DiskRoom(PLENTY))
+    assert [one.index for one in leader.write.entries] == list(range(first + 3, first + 8))
+
+
+def test_5_5_a_write_is_bounded_and_the_next_takes_the_rest(monkeypatch):
+    monkeypatch.setattr("raftctl.raft.fullness.WRITE_BYTES", 30_000)
+    leader = SlowLeader()
+    first = leader.core.view().last_index + 1
+    leader.propose(6)
+    assert [leader.sync() for _ in range(4)] == [[first], [first + 1, first + 2], [first + 3, first + 4],
+                                                 [first + 5]]
+    assert leader.write is None

@@ -157,6 +157,17 @@ def test_a_refusal_by_either_side_is_the_reason_of_the_dial():
         assert posts.wait_kind(LinkDown).reason == "no"
 
 
+def test_p7_a_dial_tells_whether_the_peer_calls_our_own_directory_an_old_self():
+    went_back = Refusal("instance", "went back")
+    with Acceptor() as peer, dialling(peer.address) as (_, posts):
+        with pytest.raises(Refused):
+            peer.welcome(lambda own, theirs: went_back)
+        assert posts.wait_kind(LinkDown).disowns
+    with Acceptor() as peer, dialling(peer.address, judge=lambda own, theirs: went_back) as (_, posts):
+        peer.welcome()
+        assert not posts.wait_kind(LinkDown).disowns
+
+
 def test_p8_a_stranger_at_the_peers_port_is_left():
     with Acceptor() as peer, dialling(peer.address) as (_, posts):
         sock = peer.accept()

@@ -20,11 +20,11 @@ TOP = Path(__file__).resolve().parents[2]
 WRITE = "import sys; from raftctl.cli import pack; sys.stdout.buffer.write(pack.archive(compiled=False))"
 
 
-def run(*command, cwd, path="", **settings):
+def run(*command, cwd, path="", **more):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment.update(PYTHONDONTWRITEBYTECODE="1", **({"PYTHONPATH": str(path)} if path else {}))
+    environment.update(PYTHONDONTWRITEBYTECODE="1", **({"PYTHONPATH": str(path)} if path else {}), **more)
     return subprocess.run([str(word) for word in command], cwd=cwd, env=environment, capture_output=True,
-                          timeout=60, check=False, **settings)
+                          timeout=60, check=False)
 
 
 def copy_folder(source, target):
@@ -66,7 +66,19 @@ def test_the_packed_file_runs_with_nothing_beside_it(packed, tmp_path):
 
 def test_the_packed_file_is_executable_by_all(packed):
     assert stat.S_IMODE(packed.stat().st_mode) == 0o755
-    assert packed.read_bytes().startswith(b"#!/usr/bin/env python3\n")
+
+
+def test_the_packed_file_starts_python_without_site(packed, tmp_path):
+    (tmp_path / "python3").write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    (tmp_path / "python3").chmod(0o755)
+    done = run(packed, "state", "two words", cwd="/", PATH=tmp_path)
+    assert done.stdout.decode() == f"-I|-S|{packed}|state|two words|"
+
+
+def test_the_packed_file_runs_by_its_first_line(packed, tmp_path):
+    (tmp_path / "python3").symlink_to(sys.executable)
+    done = run(packed, "--version", cwd="/", PATH=tmp_path)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_it_holds_the_sources_the_resources_and_nothing_else(packed):

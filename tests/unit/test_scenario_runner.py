@@ -17,6 +17,7 @@ from scenario.runner import difference, rewrite, run_text
 
 from raftctl.base.instants import Instant
 from raftctl.raft import election, lease, membership, replication
+from raftctl.raft.inputs import Persisted
 from raftctl.raft.messages import COMMAND, Entry, HardState, Write
 from raftctl.raft.state import State
 
@@ -115,7 +116,7 @@ def test_clocks_run_at_their_own_rates_and_know_when_both_reach_an_instant():
 def test_a_crash_loses_the_write_in_flight_and_nothing_else():
     disk = Disk(0)
     disk.submit(Write(1, HardState(3, "n1", 0), (Entry(1, 1, COMMAND, b"a"), Entry(1, 2, COMMAND, b"b"))))
-    assert disk.sync() == 1
+    assert disk.sync() == Persisted(1)
     disk.submit(Write(2, HardState(4, None, 0), (Entry(2, 2, COMMAND, b"c"),)))
     disk.crash()
     assert (disk.hard_state, [entry.body for entry in disk.entries]) == (HardState(3, "n1", 0), [b"a", b"b"])

@@ -1,4 +1,4 @@
-"""Rules of a log of several segments: rotation, drops, a new base, what is missing or foreign (design §4.3)."""
+"""Rules of a log of several segments: rotation, drops, a new base, what is missing or foreign (§4.3)."""
 
 from __future__ import annotations
 
@@ -46,8 +46,8 @@ def names(disk):
 
 def four_segments():
     """Entries 1 to 4 and a vote in the first, 5 to 8, 9 to 12, 13 and 14 behind; one is made ahead."""
-    disk, journal, snapshots = filled(*(write(one, hard=HardState(one.index, "n2", 7) if one.index == 1 else None)
-                                        for one in entries(1, 14, 1)))
+    disk, journal, snapshots = filled(write(entry(1), hard=HardState(1, "n2", 7)),
+                                      *map(write, entries(2, 14, 1)))
     assert names(disk) == [1, 2, 3, 4, 5]
     return disk, journal, snapshots
 
@@ -186,8 +186,8 @@ def test_4_1_a_log_that_begins_behind_an_entry_that_no_snapshot_reaches_is_refus
     journal.append(write(drop_upto=8))
     snapshots_of(snapshots, 7)
     journal.tidy()
-    with pytest.raises(DiskFault, match="begins behind entry 8, and no sound snapshot reaches as far; put the "
-                                        "snapshots back, or move the directory away"):
+    with pytest.raises(DiskFault, match="begins behind entry 8, and no sound snapshot reaches as far; put "
+                                        "the snapshots back, or move the directory away"):
         opened(disk.restarted())
     snapshots_of(snapshots, 8)
     assert opened(disk.restarted())[2].base == Position(1, 8)
@@ -200,8 +200,8 @@ def test_4_1_a_log_that_begins_behind_an_entry_that_no_snapshot_reaches_is_refus
 def test_a_missing_segment_in_the_midst_is_refused_by_name(number):
     disk, _, _ = four_segments()
     del disk.names_now[f"{LOG}/{number:010d}"]
-    with pytest.raises(DiskFault, match=f"log/{number:010d}: is missing between segments.*put it back, or move "
-                                        "the directory away"):
+    with pytest.raises(DiskFault, match=f"log/{number:010d}: is missing between segments.*put it back, or "
+                                        "move the directory away"):
         opened(disk.restarted())
 
 
@@ -265,7 +265,7 @@ def test_bytes_in_a_segment_without_header_are_damage(at):
     file = segment(disk, 5)
     file.cached[at] = 1
     in_both(file)
-    with pytest.raises(DiskFault, match="log/0000000005: the file is no raftctl log, or its header is damaged"):
+    with pytest.raises(DiskFault, match="log/0000000005: the file is no raftctl log, or its header is dam"):
         opened(disk)
 
 
@@ -288,7 +288,7 @@ def test_a_log_of_the_format_before_is_refused_by_number_and_kept():
     file = segment(disk, 1)
     file.cached[16:20] = (1).to_bytes(4, "big")
     in_both(file)
-    with pytest.raises(DiskFault, match=r"format 1 is unknown here \(this raftctl reads 2\), or damaged; move the"):
+    with pytest.raises(DiskFault, match=r"format 1 is unknown here \(this raftctl reads 2\), or damaged; m"):
         opened(disk)
     assert names(disk) == [1, 2]
 
@@ -301,7 +301,7 @@ def test_a_cluster_without_its_log_is_refused():
                 del disk.names_now[f"{LOG}/{number:010d}"]
             elif number == 1:
                 segment(disk, 1).cached[:] = segment(disk, 1).stored[:] = bytes(SEGMENT)
-        with pytest.raises(DiskFault, match="log/0000000001: the log is missing, but the directory belongs to a"):
+        with pytest.raises(DiskFault, match="log/0000000001: the log is missing, but the directory bel"):
             opened(disk, must_exist=True)
     disk, _, _ = filled(write(entry(1)))
     del disk.names_now[f"{LOG}/{1:010d}"]
@@ -324,8 +324,8 @@ def full_disk():
 
 def test_5_5_a_full_disk_is_met_when_the_next_segment_is_made_and_votes_go_on():
     disk, journal, _ = full_disk()
-    assert re.search(r"log/0000000003: no space left on device while making a file of 2048 bytes; free space in "
-                     f"{LOG}", journal.full)
+    assert re.search("log/0000000003: no space left on device while making a file of 2048 bytes; free space "
+                     f"in {LOG}", journal.full)
     assert names(disk) == [1, 2]                   # what the attempt took is given back
     votes = 0
     while journal.room:
@@ -404,11 +404,36 @@ def test_the_last_chunk_is_durable_by_name_before_the_record_of_the_new_base():
     assert order == ["write", "write", "rename", "sync_directory", "write"]
 
 
+def test_p3_without_room_for_a_snapshot_nothing_has_begun_and_the_rest_is_durable():
+    disk, journal, snapshots = filled(write(entry(1)))
+    disk.is_full = True
+    found = mark(40, 5, 20)
+    assert journal.append(write(entry(2), chunk=Chunk(found, 0, b""))) is False
+    disk.is_full = False
+    assert journal.append(write(chunk=Chunk(found, 0, b""))) is True
+    journal.append(write(chunk=Chunk(found, 0, b"a" * 20), base=Position(5, 40)))
+    assert snapshots.marks == (found,)
+
+
 def test_a_write_of_a_chunk_alone_adds_no_record():
     journal = filled(write(entry(1)))[1]
     end = journal._end
     journal.append(write(chunk=Chunk(mark(40, 5, 20), 0, b"a")))
     assert journal._end == end
+
+
+def test_5_5_a_chunk_without_room_for_its_snapshot_is_refused_and_the_rest_of_the_write_is_durable():
+    disk, journal, snapshots = four_segments()
+    disk.is_full = True
+    assert not journal.append(write(hard=HardState(8), chunk=Chunk(mark(40, 5, 20), 0, b"")))
+    assert disk.names(DATA + "/snapshots") == []
+    disk.is_full = False
+    found = mark(40, 5, 20)
+    assert journal.append(write(chunk=Chunk(found, 0, b"")))
+    disk.is_full = True                               # what it needs is its own already
+    assert journal.append(write(chunk=Chunk(found, 0, b"a" * 20), base=found.position))
+    assert snapshots.marks == (found,)
+    assert opened(disk.power_cut())[2][:2] == (HardState(8), ())
 
 
 def test_5_1_a_failed_chunk_ends_the_journal():

@@ -15,6 +15,7 @@ sys.path.insert(0, str(TOP / "tests"))
 from simulation import run as simulated
 from simulation.clients import DONE, UNKNOWN, Operation
 from simulation.history import flaw
+from simulation.linear import unexplained
 from simulation.profiles import PROFILES
 from simulation.shrink import shrink
 
@@ -70,6 +71,34 @@ LINEAR = [operation("put", 0, 5, 10, written=b"x"), operation("get", 4, 9, 10, v
 def test_a_history_that_no_order_explains_is_found(extra, words):
     assert flaw(LINEAR) is None
     assert words in (flaw(LINEAR + [extra]) or "")
+
+
+@pytest.mark.parametrize("extra, fits_a_delete", [
+    (operation("get", 13, 20, 0, code="not_found"), True),
+    (operation("delete", 13, 20, 0, code="not_found"), True),
+    (operation("cas", 13, 20, 0, written=b"z", expected=10, code="compare_failed"), True),
+    (operation("cas", 13, 20, 14, written=b"z", expected=14, code="compare_failed"), False),
+    (operation("cas", 13, 20, 20, written=b"z", expected=0), True),
+])
+def test_what_no_revision_tells_is_found_by_search(extra, fits_a_delete):
+    assert unexplained(LINEAR) is None
+    assert "no order explains" in (flaw(LINEAR + [extra]) or "")
+    perhaps = operation("delete", 12, 12, 0, outcome=UNKNOWN)
+    assert (unexplained(LINEAR[:3] + [perhaps, extra]) is None) == fits_a_delete
+
+
+def test_a_change_of_unknown_outcome_that_took_effect_twice_is_found():
+    perhaps = operation("put", 15, 16, 0, written=b"z", outcome=UNKNOWN)
+    once = LINEAR + [perhaps, operation("get", 30, 40, 21, value=b"z")]
+    assert flaw(once) is None
+    assert "had revision 21 before" in (flaw(once + [operation("get", 50, 60, 22, value=b"z")]) or "")
+
+
+def test_a_deleted_key_is_absent_and_the_second_delete_finds_nothing():
+    deleted = operation("delete", 21, 22, 20)
+    gone = operation("get", 23, 24, 0, code="not_found")
+    assert flaw(LINEAR + [deleted, gone, operation("delete", 25, 26, 0, code="not_found")]) is None
+    assert "no order explains" in (flaw(LINEAR + [deleted, operation("delete", 25, 26, 30)]) or "")
 
 
 def test_an_unknown_outcome_may_have_happened_or_not():

@@ -34,6 +34,11 @@ from raftctl.raft.messages import (
 from raftctl.raft.standing import Standings, why_reluctant, why_unfit
 
 
+def says(peer, *fields, **more):
+    """Return the input in which the first incarnation of `peer` tells its standing."""
+    return Received(peer, 1, Standing(*fields, **more)._replace(incarnation=1))
+
+
 def standings(own, **peers):
     made = Standings(Standing(own))
     for peer, standing in peers.items():
@@ -52,8 +57,8 @@ def test_a_peer_is_ordinary_until_it_says_otherwise_and_when_it_is_forgotten():
     assert made.of("n2") == Standing()
     assert made.note("n2", Standing(0)) and not made.note("n2", Standing(0))
     assert made.of("n2") == Standing(0)
-    made.forget("n2")
-    made.forget("n3")
+    made.shook_hands("n2", 1)
+    made.shook_hands("n3", 1)
     assert made.of("n2") == Standing()
 
 
@@ -79,7 +84,7 @@ def test_an_ordinary_node_says_nothing_of_itself(leader):  # noqa: F811
 
 
 def test_what_changed_is_told_at_once_and_again_every_election_max(follower):  # noqa: F811
-    bad = Standing(healthy=False)
+    bad, good = Standing(healthy=False, incarnation=1), Standing(incarnation=1)
     follower.give(Health(False), Health(False))
     assert follower.taken(Standing) == [("n1", bad), ("n3", bad)]
     for ms in (100, 999, 1000, 1100, 2000):
@@ -88,58 +93,67 @@ def test_what_changed_is_told_at_once_and_again_every_election_max(follower):  #
         told = [("n1", bad), ("n3", bad)] if ms in (1000, 2000) else []
         assert follower.taken(Standing) == told, ms
     follower.give(Health(True))
-    assert follower.taken(Standing) == [("n1", Standing()), ("n3", Standing())]
+    assert follower.taken(Standing) == [("n1", good), ("n3", good)]
     follower.at(3100).give(Received("n1", 1, Append(2, 1, 500 * MS, 3, Position(2, 2), 2, ())))
-    assert follower.taken(Standing) == [("n1", Standing()), ("n3", Standing())]
+    assert follower.taken(Standing) == [("n1", good), ("n3", good)]
 
 
 def test_a_new_connection_hears_it_first(follower):  # noqa: F811
     follower.give(Health(False))
     follower.sent.clear()
     follower.give(LinkUp("n3", 2, 1))
-    assert follower.taken(Standing) == [("n3", Standing(healthy=False))]
+    assert follower.taken(Standing) == [("n3", Standing(healthy=False, incarnation=1))]
 
 
 def test_a_stopping_node_tells_its_peers(follower):  # noqa: F811
     follower.give(Stopping())
-    assert follower.taken(Standing) == [("n1", Standing(stopping=True)), ("n3", Standing(stopping=True))]
+    stopping = Standing(stopping=True, incarnation=1)
+    assert follower.taken(Standing) == [("n1", stopping), ("n3", stopping)]
 
 
 def test_a_later_incarnation_is_ordinary_again_and_the_same_one_is_not(leader):  # noqa: F811
-    leader.give(Received("n2", 1, Standing(0)), Received("n3", 1, Standing(0)), LinkUp("n2", 2, 1),
+    leader.give(says("n2", 0), says("n3", 0), LinkUp("n2", 2, 1),
                 LinkUp("n3", 2, 2), Health(False))
     assert [peer for peer, _ in leader.taken(TimeoutNow)] == ["n3"]
 
 
+def test_late_words_of_an_older_incarnation_count_nothing(leader):  # noqa: F811
+    leader.give(LinkUp("n2", 2, 2), says("n2", 0))
+    assert leader.core._state.standings.of("n2") == Standing()
+    said = Standing(0, incarnation=3)
+    leader.give(Received("n2", 1, said), LinkUp("n2", 3, 3))         # its words came before our handshake
+    assert leader.core._state.standings.of("n2") == said
+
+
 def test_the_standing_of_a_stranger_is_not_kept(leader):  # noqa: F811
-    leader.give(Received("n9", 1, Standing(0)))
+    leader.give(says("n9", 0))
     assert leader.core._state.standings.of("n9") == Standing()
 
 
 def test_an_unhealthy_leader_shows_nothing_and_tells_a_healthy_one_to_lead(leader):  # noqa: F811
-    leader.give(Received("n2", 1, Standing(healthy=False)), Health(False))
+    leader.give(says("n2", healthy=False), Health(False))
     assert not leader.is_leased and leader.role == FOLLOWER
     assert leader.taken(TimeoutNow) == [("n3", TimeoutNow(Release("n1", 1, 2, "n3"), Position(2, 2)))]
 
 
 def test_a_caretaker_takes_writes_and_hands_over_when_somebody_is_healthy(leader):  # noqa: F811
-    leader.give(Received("n2", 1, Standing(0)), Received("n3", 1, Standing(healthy=False)), Health(False))
+    leader.give(says("n2", 0), says("n3", healthy=False), Health(False))
     assert leader.role == LEADER and not leader.is_leased
     leader.give(Proposed(1, COMMAND, b"x"), ack("n2", 3), ack("n3", 3))
     assert leader.core.view().commit_index == 3 and not leader.is_leased
-    leader.give(Received("n3", 1, Standing()))
+    leader.give(says("n3"))
     assert leader.role == FOLLOWER and len(leader.taken(TimeoutNow)) == 1
 
 
 def test_a_caretaker_does_not_hand_over_to_one_that_lacks_committed_entries(leader):  # noqa: F811
-    leader.give(Received("n3", 1, Standing(0)), Proposed(1, COMMAND, b"x"), ack("n3", 3), Health(False))
+    leader.give(says("n3", 0), Proposed(1, COMMAND, b"x"), ack("n3", 3), Health(False))
     assert leader.role == LEADER and leader.taken((TimeoutNow, Release)) == []
     leader.give(ack("n2", 3)).at(100).give(Alarm())
     assert [peer for peer, _ in leader.taken(TimeoutNow)] == ["n2"]
 
 
 def test_a_caretaker_tries_again_once_an_election_max(leader):  # noqa: F811
-    leader.give(Received("n3", 1, Standing(0)), Proposed(1, COMMAND, b"x"), Health(False))
+    leader.give(says("n3", 0), Proposed(1, COMMAND, b"x"), Health(False))
     tries = []
     for ms in range(0, 2000, 100):       # the entry arrives nowhere
         leader.at(ms).give(Alarm(), ack("n2", 2, ms // 100), ack("n3", 2, ms // 100))
@@ -148,7 +162,7 @@ def test_a_caretaker_tries_again_once_an_election_max(leader):  # noqa: F811
 
 
 def test_health_that_comes_back_shows_leader_in_the_same_term(leader):  # noqa: F811
-    leader.give(Received("n2", 1, Standing(0)), Received("n3", 1, Standing(0)), Health(False))
+    leader.give(says("n2", 0), says("n3", 0), Health(False))
     assert not leader.is_leased
     leader.give(Health(True))
     assert leader.is_leased and leader.core.view().term == 2
@@ -177,7 +191,7 @@ def test_health_that_flaps_does_not_put_a_candidacy_off(follower):  # noqa: F811
 @pytest.mark.parametrize("own, theirs", [(255, 0), (255, 1), (100, 100), (0, 255)])
 def test_priority_never_refuses_a_vote(own, theirs):
     node = Node("n2", Standing(own))
-    node.give(Received("n3", 1, Standing(theirs)), Received("n3", 1, PreVote(2, Position(1, 1))),
+    node.give(says("n3", theirs), Received("n3", 1, PreVote(2, Position(1, 1))),
               Received("n3", 1, Vote(2, Position(1, 1))))
     assert [message.granted for _, message in node.taken((PreVoteReply, VoteReply))] == [True, True]
 
@@ -186,7 +200,7 @@ def preempted(ms, standing, own=100):
     """Return whom n1, of priority `own`, tells to lead `ms` after it won, where n2 shows `standing`."""
     node = Node("n1", Standing(own))
     node.give(Campaign(), Received("n2", 1, PreVoteReply(2, True, 0)), Received("n2", 1, VoteReply(2, True)),
-              ack("n2", 2), ack("n3", 2), Received("n2", 1, standing))
+              ack("n2", 2), ack("n3", 2), says("n2", *standing))
     for beat in range(1, ms // 100 + 1):
         node.at(beat * 100).give(Alarm(), ack("n2", 2, beat + 1), ack("n3", 2, beat + 1))
     return [peer for peer, _ in node.taken(TimeoutNow)]

@@ -27,7 +27,7 @@ def loaded(data, size=SLICE_BYTES):
     return Store(loader.finish())
 
 
-SMALL = store_of(encode_put(b"a", b"1"), encode_put("\xe9".encode(), b""), encode_put(b"b", bytes(range(256))),
+SMALL = store_of(encode_put(b"a", b"1"), encode_put("\xe9".encode(), b""), encode_put(b"b", b"\0\xff"),
                  encode_put(b"a", b"2"), encode_delete(b"b"))
 
 

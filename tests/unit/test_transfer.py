@@ -198,6 +198,12 @@ def test_a_stop_while_the_successor_catches_up_waits_with_the_release(leader):
     assert leader.taken((TimeoutNow, Release)) == [("n2", TimeoutNow(TOKEN, Position(2, 3))), ("n3", TOKEN)]
 
 
+def test_a_voter_with_a_full_disk_is_told_to_lead_last(leader):
+    full = AppendReply(2, 1, 2, True, 2, ORIGIN, room=1000)
+    leader.give(Received("n2", 1, full), Transfer(7, None))
+    assert leader.answers == [Transferred(7, "n3")]
+
+
 def test_the_successor_skips_the_pre_vote_and_takes_the_next_term_at_once(follower):
     follower.give(Received("n1", 1, TOLD))
     assert (follower.role, follower.core.view().term) == (CANDIDATE, 3)

@@ -52,6 +52,19 @@ def test_an_absent_key_is_not_found_and_a_wrong_revision_changes_nothing():
     assert second == ("compare_failed", first.revision, None)
 
 
+def test_a_read_waits_until_its_index_is_applied():
+    """A cluster of one confirms a read in the very turn in which it commits what its disk held."""
+    world = World()
+    world.add(1, (1,))
+    world.run(2500)
+    (node,) = world.nodes.values()
+    written = world.ask(node, PROPOSE, commands.encode_put(b"k", b"v"))
+    node.kill()
+    node.start()
+    answers = [world.ask(node, READ, b"k")]
+    assert answers == [(None, written.revision, b"v")]
+
+
 def test_p1_after_the_leader_dies_another_leads_and_has_what_was_acknowledged():
     world = three()
     old = world.leaders()[0]
@@ -247,7 +260,8 @@ def test_a_removed_follower_is_told_campaigns_no_more_and_stays_so_after_a_resta
     assert not [said for said in leader.decisions[asked:] if "pre-vote" in said]
 
 
-def test_pitfall_3_8_a_removal_that_could_not_be_committed_needs_force():
+def test_a_removal_that_could_not_be_committed_needs_force():
+    """Pitfall 3.8: a change after which the connected voters are no majority."""
     world = three()
     leader = world.leaders()[0]
     dead, alive = [node for node in world.nodes.values() if node is not leader]

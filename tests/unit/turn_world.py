@@ -72,7 +72,7 @@ class Node(Ports):
         for other in self.world.nodes.values():
             if other.alive and self.address in other.up:
                 other.up.discard(self.address)
-                other.turn.link_down(self.world.instant, parse(self.address), 0, "gone")
+                other.turn.link_down(self.world.instant, parse(self.address), 0, "gone", False)
                 other.finish()
         self.up.clear()
 

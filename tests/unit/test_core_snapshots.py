@@ -131,7 +131,7 @@ def test_pitfall_4_3_a_chunk_elsewhere_is_answered_with_what_is_here():
     assert node.install(mark, 0, b"x" * 30).offset == 30
     assert node.install(mark, 0, b"x" * 30).offset == 30
     assert node.install(mark, 70, b"x" * 30).offset == 30
-    assert [write.chunk.offset for write in node.writes if write.chunk] == [0]
+    assert [len(write.chunk.data) for write in node.writes if write.chunk] == [0, 30]
 
 
 @pytest.mark.parametrize("other, term", [(mark_of(3, 8), 4), (mark_of(3, 9, 99), 4), (mark_of(3, 9), 5)])
@@ -146,21 +146,40 @@ def test_a_chunk_whose_predecessor_is_at_the_disk_waits_for_an_answer():
     node = Node(hard=HardState(4, None, 500 * MS))
     node.stuck = True
     assert node.install(mark_of(3, 9), 0, b"x" * 30) is None
+    assert node.writes[-1].chunk == Chunk(mark_of(3, 9), 0, b"")        # room for all of it first
+    node.give(Persisted(node.writes[-1].number))
+    assert node.sent == [] and node.writes[-1].chunk == Chunk(mark_of(3, 9), 0, b"x" * 30)
     assert node.install(mark_of(3, 9), 30, b"x" * 30) is None
     node.stuck = False
     node.give(Persisted(node.writes[-1].number))
     assert node.sent[-1] == InstallReply(4, 1, 1, Position(3, 9), 30)
 
 
+def test_a_follower_that_lost_what_it_had_asks_for_the_beginning_once_there_is_room():
+    node = Node(hard=HardState(4, None, 500 * MS))
+    assert node.install(mark_of(3, 9), 60, b"x" * 40) == InstallReply(4, 1, 1, Position(3, 9), 0)
+    assert [write.chunk.data for write in node.writes if write.chunk] == [b""]
+
+
+def test_p3_without_room_nothing_is_taken_and_nothing_is_lost():
+    node = Node((1, 2, 2), hard=HardState(4, None, 500 * MS))
+    node.stuck = True
+    node.install(mark_of(3, 9), 0, b"x" * 100)
+    node.give(Persisted(node.writes[-1].number, False))
+    assert node.sent == [] and node.state.partial is None and node.state.log.last == Position(2, 3)
+    node.stuck = False
+    assert node.install(mark_of(3, 9), 0, b"x" * 100).match == 9
+
+
 def test_a_late_answer_of_the_disk_for_another_transfer_acknowledges_nothing():
     node = Node(hard=HardState(5, None, 500 * MS))
     node.stuck = True
     node.install(mark_of(3, 9), 0, b"x" * 30, term=5)
+    node.give(Persisted(node.writes[-1].number))
     assert node.install(mark_of(3, 8), 0, b"x" * 20, term=5) is None
     node.sent.clear()
-    node.stuck = True
     node.give(Persisted(node.writes[-1].number))
-    assert node.sent == [] and node.writes[-1].chunk == Chunk(mark_of(3, 8), 0, b"x" * 20)
+    assert node.sent == [] and node.writes[-1].chunk == Chunk(mark_of(3, 8), 0, b"")
 
 
 def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committed_here():
@@ -168,6 +187,7 @@ def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committe
     node.append(Position(2, 2), commit=2)
     node.stuck = True
     assert node.install(mark_of(3, 9), 0, b"x" * 100) is None
+    node.give(Persisted(node.writes[-1].number))
     assert node.append(ORIGIN, *log_of((1, 2, 3)), commit=3) == AppendReply(4, 1, 1, True, 0, ORIGIN)
     assert node.core.durable[1] == Position(2, 4)           # what a restart would find (P7)
     assert not node.core.may_snapshot and not node.state.can_campaign
@@ -175,6 +195,19 @@ def test_p3_while_it_is_installed_nothing_more_is_acknowledged_than_was_committe
     node.give(Persisted(node.writes[-1].number))
     assert node.sent[-1].match == 9 and node.core.durable[1] == Position(3, 9)
     assert node.committed == [1, 2]
+
+
+def test_pitfall_5_5_without_room_a_snapshot_is_not_begun_and_asked_for_again():
+    node, mark = Node((1, 2, 2), hard=HardState(4, None, 500 * MS)), mark_of(3, 9)
+    node.stuck = True
+    for _ in range(2):
+        assert node.install(mark, 0, b"x" * 100) is None
+        assert node.writes[-1].chunk == Chunk(mark, 0, b"")
+        node.give(Persisted(node.writes[-1].number, has_room=False))
+        assert node.sent == [] and node.core.durable[1] == Position(2, 3)
+    assert node.state.can_campaign and node.append(Position(2, 3)).accepted
+    node.stuck = False
+    assert node.install(mark, 0, b"x" * 100).match == 9
 
 
 def test_words_of_an_older_term_install_nothing():
@@ -222,7 +255,8 @@ class Leader(Node):
 
     def __init__(self, count=20, keep=10):
         super().__init__((1,) + (3,) * (count - 2), hard=HardState(3))
-        self.give(Campaign(), Received("n2", 1, PreVoteReply(4, True, 0)), Received("n2", 1, VoteReply(4, True)))
+        self.give(Campaign(), Received("n2", 1, PreVoteReply(4, True, 0)),
+                  Received("n2", 1, VoteReply(4, True)))
         assert self.core.role == LEADER
         self.acknowledge(count)
         for index in (keep, count):
@@ -230,8 +264,8 @@ class Leader(Node):
         self.sent.clear()
 
     def acknowledge(self, match):
-        self.give(Received("n2", self.state.links["n2"], AppendReply(4, self.state.links["n2"], 1, True, match,
-                                                                     ORIGIN)))
+        generation = self.state.links["n2"]
+        self.give(Received("n2", generation, AppendReply(4, generation, 1, True, match, ORIGIN)))
 
     def refuse(self, hint):
         self.state.progress["n2"].match_index = 0
@@ -279,7 +313,8 @@ def test_a_lost_chunk_is_sent_again_and_heartbeats_go_on():
     leader.sent.clear()
     for _ in range(9):
         leader.now = leader.now.plus(100 * MS)
-        leader.give(Received("n2", 1, AppendReply(4, 1, leader.state.rounds.current, True, 0, ORIGIN)), Alarm())
+        heartbeat = AppendReply(4, 1, leader.state.rounds.current, True, 0, ORIGIN)
+        leader.give(Received("n2", 1, heartbeat), Alarm())
     assert len(leader.chunks) == 1 and len(leader.sent) == 9
     leader.now = leader.now.plus(100 * MS)
     leader.give(Alarm())
