@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import heapq
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from raftctl.disk import journal
 from raftctl.raft import fullness
@@ -19,16 +20,25 @@ from simulation.snapshots import Traps
 from simulation.transfers import Transfers
 
 MS = 1_000_000
-# Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
-journal.SEGMENT_SIZE = 16 * 1024
-# As few times smaller; the part for votes is larger, as a run has more of them than a full disk lasts minutes.
-fullness.WRITE_BYTES = 4 * 1024
-journal.VOTES_SHARE = 4
 TRACE_KEPT = 200
 
 
 # What a member that forgot its votes, vows and entries can bring about, where nobody could know (P7).
 EXCUSABLE = ("P1", "P2", "P3: committed", "the history", "no progress")
+
+
+@contextlib.contextmanager
+def small_files() -> Iterator[None]:
+    """Within it segments are so small that a run fills some: 16 MiB of zeros would be most of its work.
+
+    Of a full disk's last one a larger part is for votes, which are many in the few seconds of a run.
+    """
+    before = journal.SEGMENT_SIZE, journal.VOTES_SHARE, fullness.WRITE_BYTES
+    journal.SEGMENT_SIZE, journal.VOTES_SHARE, fullness.WRITE_BYTES = 16 * 1024, 4, 4 * 1024
+    try:
+        yield
+    finally:
+        journal.SEGMENT_SIZE, journal.VOTES_SHARE, fullness.WRITE_BYTES = before
 
 
 class Violation(Exception):
