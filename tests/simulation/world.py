@@ -6,8 +6,6 @@ import hashlib
 import heapq
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from raftctl.disk import journal
-from raftctl.raft import fullness
 from simulation.checkers import Checkers
 from simulation.clients import Clients
 from simulation.clocks import HostClock
@@ -19,13 +17,7 @@ from simulation.snapshots import Traps
 from simulation.transfers import Transfers
 
 MS = 1_000_000
-# Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
-journal.SEGMENT_SIZE = 16 * 1024
-# As few times smaller; the part for votes is larger, as a run has more of them than a full disk lasts minutes.
-fullness.WRITE_BYTES = 4 * 1024
-journal.VOTES_SHARE = 4
 TRACE_KEPT = 200
-
 
 # What a member that forgot its votes, vows and entries can bring about, where nobody could know (P7).
 EXCUSABLE = ("P1", "P2", "P3: committed", "the history", "no progress")
@@ -40,7 +32,10 @@ class Violation(Exception):
 
 
 class World:
-    """One cluster of simulated hosts. `now`: ns since the run began. `tell` gets each line of the trace."""
+    """One cluster of simulated hosts. `now`: ns since the run began. `tell` gets each line of the trace.
+
+    To be run within `scale.scaled()`.
+    """
 
     def __init__(self, profile: Profile, seed: int, tell: Optional[Callable[[str], None]] = None) -> None:
         self.profile, self.seed = profile, seed
