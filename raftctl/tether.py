@@ -30,6 +30,7 @@ STOPPING = "stopping"
 STOP = "stop"
 HOOKS = "hooks"
 ENDED = "ended"
+RELOAD = "reload"
 OUTGOING_DONE = "outgoing_done"
 
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
@@ -47,6 +48,8 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     HOOKS: {"failures": (dict,)},
     # How and when (Unix time, s) the process before this one ended, where nobody asked for it.
     ENDED: {"at": (float,), "text": (str,)},
+    # What changed in the file while the node runs; secrets are in hexadecimal, the socketpair is private.
+    RELOAD: {"logFile": (str, type(None)), "logLevel": (str,), "secrets": (list,)},
     OUTGOING_DONE: {},
 }
 LINE_LIMIT = 256 * 1024

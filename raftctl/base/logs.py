@@ -15,14 +15,14 @@ import select
 import stat
 import threading
 import time
-from typing import Callable, Deque, NamedTuple, Optional, Union
+from typing import Callable, Deque, NamedTuple, Optional, Tuple, Union
 
 from raftctl.base import clock
 from raftctl.base.errors import UsageError
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 QUEUE_LIMIT = 4096
-_STANDARD_ERROR = 2
+STANDARD_ERROR = 2
 _MENDS = {
     errno.ENOENT: "make its directory, or ",
     errno.EACCES: "let this user write there, or ",
@@ -56,6 +56,12 @@ class Logs:
     def reopen(self) -> None:
         """Open the log file anew at the next record (SIGHUP); a file moved away is noticed without it."""
         self._sink.must_reopen = True
+
+    def switch(self, path: Optional[str], descriptor: Optional[int], level: str) -> None:
+        """Go on at `level`, and into `descriptor`, what `open_target(path)` returned; None: no other file."""
+        self._logger.setLevel(LEVELS[level])
+        if descriptor is not None:
+            self._sink.next_file = path, descriptor
 
     def close(self, deadline_s: float = 2.0) -> None:
         """Write what is queued, for at most `deadline_s`; log no more. A hung sink keeps its thread."""
@@ -157,17 +163,19 @@ class _Sink:
     """Writes each record with one write(2): no buffer, and the lines of two processes stay whole.
 
     Not a `logging.Handler`: `logging.shutdown` would wait at exit for the lock that a hung write holds.
-    Used by the writer's thread only, but for `must_reopen`.
+    Used by the writer's thread only, but for `must_reopen` and `next_file`.
     """
 
     def __init__(self, address_text: str, path: Optional[str]) -> None:
         self._label = address_text
         self._path = path
-        self._descriptor = _STANDARD_ERROR if path is None else _open(path)
+        self._descriptor = STANDARD_ERROR if path is None else _open(path)
         self._reported = 0
         self.count_dropped: Callable[[], int] = int
         self.refused = 0
         self.must_reopen = False
+        # Where `switch` wants it to go on, taken by the writer's thread.
+        self.next_file: Optional[Tuple[Optional[str], int]] = None
 
     def write(self, line: _Line) -> None:
         self._follow_rotation()
@@ -200,6 +208,10 @@ class _Sink:
             self.refused += 1
 
     def _follow_rotation(self) -> None:
+        following, self.next_file = self.next_file, None
+        if following is not None:
+            self.close()
+            self._path, self._descriptor = following
         if self._path is None or not (self.must_reopen or self._was_moved(self._path)):
             return
         self.must_reopen = False
@@ -221,6 +233,11 @@ class _Sink:
     def close(self) -> None:
         if self._path is not None:
             os.close(self._descriptor)
+
+
+def open_target(path: Optional[str]) -> int:
+    """Return a descriptor for `Logs.switch`; raise `UsageError` where `path` can't be opened."""
+    return STANDARD_ERROR if path is None else _open(path)
 
 
 def _open(path: str) -> int:

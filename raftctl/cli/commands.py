@@ -94,6 +94,8 @@ IF_REV = _argument(
 )
 _FORCE_REMOVAL = _argument("--force", action="store_true",
                            help="also where the voters that would be left are not connected")
+_USER_SERVICE = _argument("--user", action="store_true",
+                          help="a service of this user's own manager; needs no root")
 DRY_RUN = _argument("--dry-run", action="store_true", help="print what would be done, change nothing")
 
 COMMANDS: Dict[str, Command] = {
@@ -183,12 +185,19 @@ COMMANDS: Dict[str, Command] = {
                    help="add byte code for this version of Python: starts faster"))),
     "svcinstall": Command("service", "install", "install the systemd service of the configuration",
         "Writes the unit, enables it and says what to run next. Needs root. --dry-run prints the unit, and "
-        "on standard error its place and the steps.",
-        (DRY_RUN, _argument("--now", action="store_true", help="start it at once"),
+        "on standard error its place and the steps; --diff prints how the unit that is there would change, "
+        "exit status 1 if it would. --hardened takes from the service what it can do without, and warns "
+        "where a script may need it.",
+        (DRY_RUN, _argument("--diff", action="store_true",
+                            help="print how the unit would change, change nothing"),
+         _argument("--hardened", action="store_true", help="in a sandbox; the key hardened says it for good"),
+         _argument("--run-as", metavar="USER", help="instead of the key user"), _USER_SERVICE,
+         _argument("--now", action="store_true", help="start it at once"),
          _argument("--force", action="store_true", help="overwrite a unit that raftctl did not write"))),
     "svcuninstall": Command("service", "uninstall", "stop and remove the systemd service",
         "Data and configuration stay.",
-        (DRY_RUN, _argument("--now", action="store_true", help="stop it at once, which is done anyway"),
+        (DRY_RUN, _USER_SERVICE,
+         _argument("--now", action="store_true", help="stop it at once, which is done anyway"),
          _argument("--force", action="store_true", help="remove a unit that raftctl did not write"))),
     "version": Command("help", "version", "print the version", ""),
     "help": Command("help", "run", "explain a command",

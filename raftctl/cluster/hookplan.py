@@ -119,7 +119,7 @@ class Plan:
 
     def __init__(self, retries: Mapping[str, int]) -> None:
         """`retries`: configured hook → how often it runs again after it failed."""
-        self._retries = dict(retries)
+        self.configure(retries)
         self._holds = UNKNOWN
         self._facts = Facts()
         # What was last known while this node did not lead: told to `follower` between two terms of its own.
@@ -137,6 +137,10 @@ class Plan:
         self._stop_due = False
         self._outgoing: Optional[Outgoing] = None
         self._reported = False
+
+    def configure(self, retries: Mapping[str, int]) -> None:
+        """Take other hooks. What runs goes on; one that is new runs when it is due the next time."""
+        self._retries = dict(retries)
 
     @property
     def running(self) -> Optional[str]:

@@ -76,6 +76,7 @@ KEYS = (
     Key("description", values.description, FILE, "raftctl node ADDRESS, or raftctl cluster of N nodes",
         "description of the systemd service"),
     Key("user", values.user, FILE, "root", "user that the systemd service runs as"),
+    Key("hardened", values.flag, FILE, "false", "take from the systemd service what it can do without"),
     Key("nodes", _nodes, FILE, "none",
         "makes the file a cluster file: a list of objects, one a node of this host"),
 )  # fmt: skip

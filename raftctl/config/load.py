@@ -46,7 +46,8 @@ def _load_single(written: Dict[str, Any], around: Surroundings) -> Loaded:
     parsed = keys.parse_fields(written, where, lambda key: None)
     node = build(Fields(where, parsed, parsed, is_cluster=False), around)
     nodes = together.default_names([node], [parsed.get("name")])
-    return _loaded(around, False, nodes, nodes[0].log_file, nodes[0].log_level)
+    return _loaded(around, False, nodes, nodes[0].log_file, nodes[0].log_level)._replace(
+        hardened=parsed.get("hardened", False))
 
 
 def _load_cluster(written: Dict[str, Any], around: Surroundings) -> Loaded:
@@ -71,7 +72,8 @@ def _load_cluster(written: Dict[str, Any], around: Surroundings) -> Loaded:
     log_file = top.get("logFile")
     if log_file is not None:
         log_file = os.path.normpath(os.path.join(around.directory, log_file))
-    return _loaded(around, True, named, log_file, top.get("logLevel", "info"))
+    return _loaded(around, True, named, log_file, top.get("logLevel", "info"))._replace(
+        hardened=top.get("hardened", False))
 
 
 def _not_at_top(key: keys.Key) -> Optional[str]:

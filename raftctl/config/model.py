@@ -60,3 +60,4 @@ class Loaded(NamedTuple):
     service_name: str
     description: str
     user: Optional[str]
+    hardened: bool = False

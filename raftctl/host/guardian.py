@@ -15,11 +15,13 @@ from typing import Any, Callable, Dict, List, Optional, Sequence
 
 from raftctl.base.errors import DONE, FAULT
 from raftctl.base.logs import Logs, setup
+from raftctl.config import live
 from raftctl.config.model import Loaded, NodeConfig
 from raftctl.host.children import GONE
 from raftctl.host.keeper import Keeper, Surroundings
 from raftctl.host.loop import Loop
 from raftctl.host.notify import notify
+from raftctl.host.reload import Fresh, Reader
 
 Observer = Callable[[NodeConfig, Dict[str, Any]], None]
 
@@ -40,8 +42,8 @@ def run(
     `program` is the argv that starts raftctl again; `-c FILE node …` is appended. `observer` gets each
     message of a node's tether after it was taken in, and `{"kind": "ended", "status": n}` for each end of a
     node process; it must not block. SIGTERM and SIGINT stop all in order, a second one hurries; SIGHUP opens
-    the log files anew, or stops where the terminal is gone. Raises `UsageError` before anything was started
-    when a log file can't be opened.
+    the log files and reads the configuration anew, or stops where the terminal is gone. Raises `UsageError`
+    before anything was started when a log file can't be opened.
     """
     logs: List[Logs] = []
     try:
@@ -69,6 +71,9 @@ class Guardian:
         self._logs = logs
         self._log = logging.getLogger()
         around = Surroundings(self._loop, program, observer, self._changed)
+        # As the file had them when they were started; `--join` may have changed one since.
+        self._in_file = list(live.match(nodes, loaded))
+        self._reader = Reader(self._loop, loaded, nodes, self._reload)
         self._keepers = [Keeper(around, node, logging.getLogger(_name(node))) for node in nodes]
         self._stopping = False
         self._said_ready = False
@@ -91,6 +96,7 @@ class Guardian:
         finally:
             for keeper in self._keepers:
                 keeper.close()
+            self._reader.close()
             self._loop.close()
 
     def _is_over(self) -> bool:
@@ -120,6 +126,28 @@ class Guardian:
             return
         for target in self._logs:
             target.reopen()
+        self._log.info("SIGHUP: reads the configuration anew")
+        self._reader.begin()
+
+    def _reload(self, fresh: Optional[Fresh], problem: str) -> None:
+        """Take over what can change now of a file that is fine; a bad one changes nothing."""
+        if fresh is None:
+            self._log.error("not reloaded, nothing was changed: %s", problem)
+            return
+        levels = [fresh.loaded.log_level, *(node.log_level for node in fresh.nodes)]
+        files = [fresh.loaded.log_file, *(node.log_file for node in fresh.nodes)]
+        for target, file, opened, level in zip(self._logs, files, fresh.opened, levels):
+            target.switch(file, opened, level)
+        for position, (keeper, after) in enumerate(zip(self._keepers, fresh.nodes)):
+            changed, waits = live.compare(self._in_file[position], after)
+            if waits:
+                self._log.warning("%s: %s can't change while it runs, and waits for the next start",
+                                  keeper.node.name, ", ".join(waits))
+            keeper.reload(live.update(keeper.node, after))
+            self._log.info("%s: reloaded, %s", keeper.node.name,
+                           f"with other {', '.join(changed)}" if changed else "nothing else than before")
+        # What waits for the next start is said again at each reload, until it is taken back.
+        self._in_file = [live.update(before, after) for before, after in zip(self._in_file, fresh.nodes)]
 
     def _changed(self) -> None:
         self._tell_status()

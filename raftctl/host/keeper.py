@@ -67,6 +67,8 @@ class Keeper:
         self._stop_asked = False
         # The word about an end that the next process is to hear.
         self._last_end: Optional[Dict[str, Any]] = None
+        # Whether the file was read anew after this process was started, which may have read the old one.
+        self._was_reloaded = False
         self.phase = children.DOWN
         self.is_ready = False
         self.ever_ready = False
@@ -92,7 +94,7 @@ class Keeper:
             self._start_later(self._backoff.next_ns(0))
             return
         self._log.info("node started, process %d", self._child.pid)
-        self._locked, self._endpoints = None, ()
+        self._locked, self._endpoints, self._was_reloaded = None, (), False
         self._lane.attach(self._child.board)
         self._loop.watch(self._child.tether, READ, self._read_tether)
         self._move(children.SPAWNED)
@@ -110,6 +112,14 @@ class Keeper:
             self._lane.outgoing(orderly=True)
         elif self.phase == children.LEAVING:
             self._leave()
+
+    def reload(self, node: NodeConfig) -> None:
+        """Go on with `node`, which differs from the one before in what can change while it runs."""
+        self.node, self._was_reloaded = node, True
+        if node.secrets:
+            digest.prepare()
+        self._lane.reload(node)
+        self._tell_settings()
 
     def hurry(self) -> None:
         """The user asked to stop again: shorten what can be shortened."""
@@ -177,6 +187,7 @@ class Keeper:
             self.is_ready = self.ever_ready = True
             self._tell_failures()
             self._tell_end()
+            self._tell_settings()
             self._lane.tell_ready()
 
     def _receive_status(self, message: Dict[str, Any]) -> None:
@@ -284,6 +295,12 @@ class Keeper:
         self._timer = self._loop.after(wait_ns, self.start)
 
     # --- small acts
+
+    def _tell_settings(self) -> None:
+        if self._child and self.is_ready and self._was_reloaded:
+            self._child.send({"kind": tether.RELOAD, "logFile": self.node.log_file,
+                              "logLevel": self.node.log_level,
+                              "secrets": [secret.hex() for secret in self.node.secrets]})
 
     def _tell_end(self) -> None:
         """Tell the node how the one before it ended: for its history."""

@@ -47,13 +47,11 @@ class Lane:
     ) -> None:
         """`on_failure` is called when `failures`, hook → how often it failed, has changed."""
         self._loop = loop
-        self._node = node
         self._log = log
         self._on_outgoing_done, self._on_failure = on_outgoing_done, on_failure
         self.failures: Dict[str, int] = {}
-        self._hooks = dict(node.events)
-        self._plan = Plan({name: hook.retry for name, hook in node.events})
-        self._watches_lease = LEADER_HOOK in self._hooks or FOLLOWER_HOOK in self._hooks
+        self._plan = Plan({})
+        self._configure(node)
         self._facts = Facts()
         self._board: Optional[Board] = None
         self._process: Optional[HookProcess] = None
@@ -61,6 +59,16 @@ class Lane:
         self._wake_timer: Optional[Timer] = None
         # Pipes that outlive their hook: a background process holds them and may still have something to say.
         self._left: Deque[Output] = collections.deque()
+
+    def _configure(self, node: NodeConfig) -> None:
+        self._node, self._hooks = node, dict(node.events)
+        self._plan.configure({name: hook.retry for name, hook in node.events})
+        self._watches_lease = LEADER_HOOK in self._hooks or FOLLOWER_HOOK in self._hooks
+
+    def reload(self, node: NodeConfig) -> None:
+        """Go on with the hooks of `node`; see `Plan.configure`."""
+        self._configure(node)
+        self.look()
 
     def longest_outgoing_ns(self) -> int:
         """Return how long `outgoing` may last: a running hook, then `follower`, `stop`, each to its limit."""

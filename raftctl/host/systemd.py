@@ -13,6 +13,7 @@ from raftctl.base import resources
 from raftctl.base.errors import UsageError
 from raftctl.config.model import Loaded, NodeConfig
 from raftctl.config.places import SYSTEM_DATA
+from raftctl.host import hardening
 
 MARKER = "# written by raftctl svcinstall"
 _ORIGIN = "# for "
@@ -22,31 +23,49 @@ _PLAIN = re.compile(r"[A-Za-z0-9_./:@%$=,+-]+\Z")
 # Hooks that may have to run to their end, one after the other, before the service has stopped: `start` may be
 # running when the stop comes, and a running `leader` hook is ended.
 _WAITED_FOR = ("start", "follower", "stop")
+_OF_THE_SYSTEM = "Wants=network-online.target\nAfter=network-online.target"
+_OF_A_USER = "# A user's manager starts when the network is up, and can't wait for units of the system."
 # To end a leader hook, hand over the leadership, and close listeners, disk and links.
 STOP_MARGIN_S = 30
 _SECOND_NS = 1_000_000_000
 
 
+class Manner(NamedTuple):
+    """How the service runs: with less than it might have; as a user's own service, not the system's."""
+
+    hardened: bool = False
+    for_user: bool = False
+
+
 class Unit(NamedTuple):
-    """`file_name` is `<serviceName>.service`; `origin`: which configuration (and node of it) it is for."""
+    """`file_name` is `<serviceName>.service`; `origin`: which configuration (and node of it) it is for.
+
+    `warnings`: what to tell who installs it; `folders`: what must be there before its first start.
+    """
 
     file_name: str
     origin: str
     text: str
+    warnings: Tuple[str, ...] = ()
+    folders: Tuple[str, ...] = ()
 
 
-def render(loaded: Loaded, chosen: Optional[NodeConfig], program: Sequence[str]) -> Unit:
+def render(loaded: Loaded, chosen: Optional[NodeConfig], program: Sequence[str],
+           manner: Manner = Manner()) -> Unit:
     """Return the unit that starts all nodes of `loaded`, or only `chosen`.
 
     `program` is the absolute argv prefix that starts raftctl. `loaded` was read as root reads it
-    (`as_root=True`): the service manager starts the unit as root. Raises `UsageError` for what a unit can't
-    say.
+    (`as_root=True`): the service manager starts the unit as root; a user's own unit as that user does. Raises
+    `UsageError` for what a unit can't say.
     """
     nodes = loaded.nodes if chosen is None else (chosen,)
     name = _service_name(loaded)
     selection = [] if chosen is None else ["--node", str(chosen.address)]
     origin = " ".join([loaded.path, *selection])
     paths = [loaded.path, *program[1:2], *(node.data_dir for node in nodes)]
+    service = hardening.Service(nodes, loaded.user, tuple(paths), _log_files(loaded, nodes),
+                                _state_directories(loaded.user, nodes, manner))
+    hardened = _harden(service) if manner.hardened else []
     values = {
         "marker": MARKER,
         "origin": _ORIGIN + _one_line("configuration", origin),
@@ -54,12 +73,36 @@ def render(loaded: Loaded, chosen: Optional[NodeConfig], program: Sequence[str])
         "description": _specifiers(_one_line("description", loaded.description)),
         "paths": " ".join(_quote(path) for path in _distinct(paths) if path.startswith("/")),
         "command": command_line([*program, "-c", loaded.path, "start", *selection]),
-        "identity": "\n".join(_identity(loaded.user, nodes)),
+        "identity": "\n".join(_identity(loaded.user, nodes, service.state, manner)),
+        "ordering": _OF_A_USER if manner.for_user else _OF_THE_SYSTEM,
+        "target": "default.target" if manner.for_user else "multi-user.target",
+        "hardening": "\n".join(hardened or ["# It runs without a sandbox: see svcinstall --hardened."]),
         "stop_seconds": str(stop_seconds(nodes)),
     }
     template = "cluster" if len(nodes) > 1 else "node"
     text = resources.read(f"units/{template}.service").decode("utf-8")
-    return Unit(f"{name}.service", origin, string.Template(text).substitute(values))
+    warned = tuple(hardening.warnings(service)) if manner.hardened else ()
+    folders = tuple(node.data_dir for node in nodes if node.data_dir not in service.state)
+    return Unit(f"{name}.service", origin, string.Template(text).substitute(values), warned,
+                folders if manner.hardened else ())
+
+
+def _harden(service: hardening.Service) -> List[str]:
+    writable = " ".join(_quote(folder) for folder in hardening.writable(service))
+    return ["# What it and its scripts can do without; a script that fails under it: see svcinstall.",
+            *hardening.lines(service), *([f"ReadWritePaths={writable}"] if writable else [])]
+
+
+def _log_files(loaded: Loaded, nodes: Sequence[NodeConfig]) -> Tuple[str, ...]:
+    files = [loaded.log_file, *(node.log_file for node in nodes)]
+    return tuple(file for file in files if file is not None)
+
+
+def _state_directories(user: Optional[str], nodes: Sequence[NodeConfig], manner: Manner) -> Tuple[str, ...]:
+    """Return the data directories that systemd makes: a user other than root can't make those of /var/lib."""
+    if manner.for_user or (user in (None, "root") and not manner.hardened):
+        return ()
+    return tuple(node.data_dir for node in nodes if node.data_dir_is_default)
 
 
 def origin_of(text: str) -> Optional[str]:
@@ -85,17 +128,20 @@ def command_line(argv: Sequence[str]) -> str:
     return " ".join(_quote(word).replace("$", "$$") for word in argv)
 
 
-def _identity(user: Optional[str], nodes: Sequence[NodeConfig]) -> List[str]:
+def _identity(user: Optional[str], nodes: Sequence[NodeConfig], state: Sequence[str],
+              manner: Manner) -> List[str]:
     """Return the lines that say as whom the service runs, and which directories systemd makes for it."""
-    if user is None or user == "root":
-        # The folder of the command sockets is shared by all services of raftctl here: no stop removes it.
-        return ["RuntimeDirectory=raftctl", "RuntimeDirectoryPreserve=yes"]
-    lines = [f"User={user}"]
-    default = [node.address.port for node in nodes if node.data_dir_is_default]
-    if default:
+    if manner.for_user:
+        return ["# It runs as the user whose service it is."]
+    is_root = user is None or user == "root"
+    # The folder of the command sockets is shared by all services of raftctl here: no stop removes it.
+    lines = ["RuntimeDirectory=raftctl", "RuntimeDirectoryPreserve=yes"] if is_root else [f"User={user}"]
+    if state:
         # The place that it would be for root: /var/lib/raftctl/PORT, made by systemd for this user.
-        lines.append(f"Environment=XDG_STATE_HOME={SYSTEM_DATA.rpartition('/')[0]}")
-        lines.append("StateDirectory=" + " ".join(f"raftctl/{port}" for port in default))
+        if not is_root:
+            lines.append(f"Environment=XDG_STATE_HOME={SYSTEM_DATA.rpartition('/')[0]}")
+        lines.append("StateDirectory=" + " ".join(f"raftctl/{node.address.port}" for node in nodes
+                                                  if node.data_dir in state))
         lines.append("StateDirectoryMode=0700")
     return lines
 

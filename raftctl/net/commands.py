@@ -85,6 +85,10 @@ class CommandListener:
         for listener in self._listeners:
             listener.start()
 
+    def set_secrets(self, secrets: Tuple[bytes, ...]) -> None:
+        """Use these from the next connection on; there were some and are some. Any thread."""
+        self._secrets = secrets
+
     def close(self, deadline_s: float) -> None:
         """Stop accepting, let requests under way be answered, cut the rest; all within `deadline_s`."""
         end_s = time.monotonic() + deadline_s

@@ -71,7 +71,7 @@ class LinkStatus(NamedTuple):
 
 class _Settings(NamedTuple):
     own_hello: Callable[[str, int], Hello]
-    secrets: Tuple[bytes, ...]
+    secrets: Callable[[], Tuple[bytes, ...]]
     judge: Judge
     post: Callable[[object], None]
     silence_ns: int
@@ -102,8 +102,9 @@ class Links:
     ) -> None:
         # One counter for all peers: a generation never comes back, even if a peer is dropped and named again.
         count = itertools.count(1)
+        self._secrets = secrets
         self._settings = _Settings(
-            own_hello, secrets, judge, post, silence_ns, longest_backoff_s, lambda: next(count),
+            own_hello, lambda: self._secrets, judge, post, silence_ns, longest_backoff_s, lambda: next(count),
             Complaints(_log),
         )
         self._lock = threading.Lock()
@@ -126,6 +127,10 @@ class Links:
                 link.end(0.0)
         for link in links.values():
             link.start()
+
+    def set_secrets(self, secrets: Tuple[bytes, ...]) -> None:
+        """Use these from the next handshake on; connections that stand go on. Any thread."""
+        self._secrets = secrets
 
     def send(self, address: Address, kind: int, body: bytes, urgent: bool = False) -> bool:
         """Send a frame or queue it; never blocks. False: no connection is up, nothing queued. Node thread."""
@@ -242,7 +247,7 @@ class _Link:
     def _shake(self, sock: socket.socket, generation: int) -> Established:
         settings = self._settings
         own = settings.own_hello(str(self._address), generation)
-        side = Handshake(True, own, settings.secrets, settings.judge)
+        side = Handshake(True, own, settings.secrets(), settings.judge)
         return dial.shake(sock, side, self._waker, self._must_end)
 
     def _up(self, sock: socket.socket, established: Established, generation: int) -> None:

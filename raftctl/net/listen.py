@@ -73,6 +73,10 @@ class PeerListener:
     def start(self) -> None:
         self._servers.start()
 
+    def set_secrets(self, secrets: Tuple[bytes, ...]) -> None:
+        """Use these from the next connection on; there were some and are some. Any thread."""
+        self._secrets = secrets
+
     def close(self, deadline_s: float) -> None:
         """Stop accepting and end all connections, within `deadline_s` seconds."""
         self._servers.close(deadline_s)

@@ -19,7 +19,7 @@ from raftctl import tether
 from raftctl.base import clock, errors, memory
 from raftctl.base.addresses import parse
 from raftctl.base.files import write_atomic
-from raftctl.base.logs import Logs, setup
+from raftctl.base.logs import Logs, open_target, setup
 from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
@@ -36,6 +36,7 @@ from raftctl.net.listen import PeerListener
 from raftctl.node.chronicle import Chronicle
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
+from raftctl.node.endpoints import Endpoints
 from raftctl.node.inbox import Inbox
 from raftctl.node.listeners import Listeners
 from raftctl.node.loop import Call, Done, Heard, Loop, Room
@@ -99,8 +100,6 @@ class Daemon:
         self._tether = socket.socket(fileno=tether_fd)
         self._tether.set_inheritable(False)
         self._tell_lock = threading.Lock()
-        self._others_lock = threading.Lock()
-        self._others: List[str] = []
         self._line = tether.Line()
         self._inbox = Inbox()
         self._contacts = Contacts()
@@ -131,6 +130,7 @@ class Daemon:
         listed = tuple(str(address) for address in node.cluster_nodes)
         identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
                                              listed)
+        self._endpoints = Endpoints(self._tell, identity.address)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
         core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw,
@@ -152,15 +152,15 @@ class Daemon:
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
                                         lambda error: _die(self._logs, error))
         turn.ports = NodePorts(identity, self._directory, self._writer, self._snapshotter, self._links,
-                               self._requests, self._status, self._board, self._tell, self._resolve_members,
+                               self._requests, self._status, self._board, self._tell, self._members_changed,
                                self._chronicle)
         self._loop = Loop(turn, self._inbox)
         self._node_thread = threading.Thread(target=self._loop.run, name="node", daemon=True)
         self._listeners = Listeners(node, self._requests, self._status, lambda: self._logs.dropped)
         self._peers: Optional[PeerListener] = None
         self._bind_peers = lambda: PeerListener(
-            (node.listen_host,), node.address.port, self._hello, node.secrets, witness, self._post_frame,
-            silence_ns=silence_ns, insecure=node.insecure, accepted=self._accepted,
+            (node.listen_host,), node.address.port, self._hello, self._node.secrets, witness,
+            self._post_frame, silence_ns=silence_ns, insecure=node.insecure, accepted=self._accepted,
             pinged=lambda hello: self._contacts.heard(hello, clock.now()))
         self._locked = {"kind": tether.LOCKED, "instance": own.instance, "incarnation": own.incarnation,
                         "term": data.restored.hard_state.term, "clusterId": own.cluster_id}
@@ -306,12 +306,33 @@ class Daemon:
             if not data:
                 return ""
             for message in self._line.receive(data):
-                if message["kind"] == tether.HOOKS:
-                    self._status.tally.take_failures(message["failures"])
-                elif message["kind"] == tether.ENDED:
-                    self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
-                elif message["kind"] in kinds:
+                if message["kind"] in kinds:
                     return message["kind"]
+                self._take(message)
+
+    def _take(self, message: Dict[str, Any]) -> None:
+        """Take in a word of the guardian that asks for no answer."""
+        if message["kind"] == tether.HOOKS:
+            self._status.tally.take_failures(message["failures"])
+        elif message["kind"] == tether.ENDED:
+            self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
+        elif message["kind"] == tether.RELOAD:
+            secrets = tuple(map(bytes.fromhex, message["secrets"]))
+            self._reload(message["logFile"], message["logLevel"], secrets)
+
+    def _reload(self, log_file: Optional[str], log_level: str, secrets: Tuple[bytes, ...]) -> None:
+        """Go on with what the guardian found in the file and checked."""
+        try:
+            descriptor = None if log_file == self._node.log_file else open_target(log_file)
+        except errors.UsageError as error:
+            _log.error("%s; this node's log goes on as it was", error)
+            return
+        self._logs.switch(log_file, descriptor, log_level)
+        self._node = self._node._replace(log_file=log_file, log_level=log_level, secrets=secrets)
+        self._links.set_secrets(secrets)
+        self._listeners.set_secrets(secrets)
+        if self._peers:
+            self._peers.set_secrets(secrets)
 
     def _tell(self, message: Dict[str, Any]) -> None:
         """Send a message to the guardian, never waiting for it: one that is stopped must not stop consensus.
@@ -331,28 +352,10 @@ class Daemon:
         if sent < len(data):
             _die(self._logs, errors.RaftctlError("the guardian has not read for long: this node ends"))
 
-    def _resolve_members(self, members: Tuple[str, ...]) -> None:
-        """Tell the guardian where to release to; look-ups may hang, so not on the node thread."""
+    def _members_changed(self, members: Tuple[str, ...]) -> None:
         if members and os.path.exists(self._join_file):
             os.unlink(self._join_file)       # admitted: from now on the configuration says who the others are
-        others = [address for address in members if address != self._identity.address]
-        self._others = others
-        threading.Thread(target=self._tell_endpoints, args=(others,), name="resolve", daemon=True).start()
-
-    def _tell_endpoints(self, members: List[str]) -> None:
-        endpoints = []
-        for text in members:
-            host, port = parse(text)
-            try:
-                found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, ValueError) as error:
-                _log.warning("%s can't be looked up (%s): the guardian can't release to it", text, error)
-                continue
-            endpoints.append({"address": text, "ip": sorted({item[4][0] for item in found}), "port": port})
-        with self._others_lock:
-            # A look-up that took long must not bring back those who were members before.
-            if members is self._others:
-                self._tell({"kind": tether.PEERS, "endpoints": endpoints})
+        self._endpoints.set_members(members)
 
     def _give_up_cluster(self, address: str, discard_data: bool) -> None:
         """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""

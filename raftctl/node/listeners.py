@@ -6,7 +6,7 @@ Owns when each is bound and closed, in any order of failures; what they say is t
 from __future__ import annotations
 
 import time
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 from raftctl.config.model import NodeConfig
 from raftctl.config.places import command_socket
@@ -56,6 +56,13 @@ class Listeners:
         self._open.append(listener)
         self._bound.add(key)
         listener.start()
+
+    def set_secrets(self, secrets: Tuple[bytes, ...]) -> None:
+        """Ask for these over TCP from the next connection on."""
+        self._node = self._node._replace(secrets=secrets)
+        for listener in self._open:
+            if isinstance(listener, CommandListener):
+                listener.set_secrets(secrets)
 
     def close(self, deadline_s: float) -> None:
         """Close all within `deadline_s` seconds; requests under way are answered where that suffices."""

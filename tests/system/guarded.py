@@ -17,6 +17,8 @@ from raftctl.base.addresses import Address
 from raftctl.config.model import Hook, Loaded, NodeConfig
 
 PATIENCE_S = 20
+# Words of the guardian that no node answers.
+ASIDE = ("hooks", "ended", "reload")
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 
@@ -82,6 +84,7 @@ class Node(Talk):
         self.address = self.hello["address"]
         self.incarnation = 1
         self._heard = []
+        self.asides = []
 
     def order(self, do, **more):
         self.connection.sendall(json.dumps(dict(more, do=do)).encode() + b"\n")
@@ -119,9 +122,12 @@ class Node(Talk):
         return self.publish(term, 0, leading=False).state("FOLLOWER", term, leader)
 
     def hear(self):
-        """Return the next word of the guardian; "end" when it is gone."""
-        found = self._heard.pop(0) if self._heard else self.read()
-        return found and found["heard"]
+        """Return the next word of the guardian that asks for something; "end" when it is gone."""
+        while True:
+            found = self._heard.pop(0) if self._heard else self.read()
+            if not found or found["heard"] not in ASIDE:
+                return found and found["heard"]
+            self.asides.append(found["heard"])
 
     def exit(self, status):
         self.order("exit", status=status)

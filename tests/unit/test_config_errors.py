@@ -15,7 +15,7 @@ ONE = {"address": "tcp://localhost:8089"}
 KEYS = (
     "address, listen, command_port, command_host, http, name, clusterNodes, heartbeat, election min, "
     "election max, join, dataDir, logFile, logLevel, events, priority, preempt, secretFile, insecure, "
-    "serviceName, description, user, nodes"
+    "serviceName, description, user, hardened, nodes"
 )
 MAKE = "(umask 077; head -c 32 /dev/urandom | base64 > {dir}/secret)"
 DURATION = 'write "200 ms", "1.5 s" or a number of milliseconds'

@@ -72,7 +72,8 @@ def test_the_single_node_example_loads_unchanged(tmp_path):
     )  # fmt: skip
     assert loaded.nodes == (node,)
     assert loaded[:2] == (path, False)
-    assert loaded[3:] == ("/var/log/raft-daemon-1.log", "info", "raft-daemon-1", node.description, None)
+    assert loaded[3:] == ("/var/log/raft-daemon-1.log", "info", "raft-daemon-1", node.description, None,
+                           False)
 
 
 def test_the_cluster_example_loads_unchanged(tmp_path):

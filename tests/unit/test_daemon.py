@@ -22,6 +22,7 @@ from raftctl.net import binding
 from raftctl.net.client import CommandClient
 from raftctl.net.links import FrameIn
 from raftctl.node.daemon import Daemon
+from raftctl.node.endpoints import Endpoints
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call, Loop
 
@@ -185,9 +186,10 @@ def test_a_guardian_that_died_with_our_words_unread_is_gone(guardian):
 
 def test_a_slow_look_up_does_not_bring_back_former_members(monkeypatch):
     told, before, now = [], ["tcp://127.0.0.1:1"], ["tcp://127.0.0.1:2", "tcp://a..b:3"]
-    node = SimpleNamespace(_others=now, _others_lock=threading.Lock(), _tell=told.append)
-    Daemon._tell_endpoints(node, now)
-    Daemon._tell_endpoints(node, before)
+    endpoints = Endpoints(told.append, "tcp://127.0.0.1:1")
+    endpoints._others = now
+    endpoints._look_up(now)
+    endpoints._look_up(before)
     assert [[endpoint["port"] for endpoint in message["endpoints"]] for message in told] == [[2]]
 
 

@@ -64,6 +64,7 @@ def test_the_unit_of_a_node(tmp_path):
         "Type": "notify",
         "NotifyAccess": "main",
         "ExecStart": f"/usr/bin/python3 /opt/raftctl.pyz -c {config} start",
+        "ExecReload": '/bin/sh -c "kill -HUP ${MAINPID}"',
         "RuntimeDirectory": "raftctl",
         "RuntimeDirectoryPreserve": "yes",
         "Restart": "always",
@@ -244,7 +245,8 @@ class World:
 
     def options(self, **given):
         return argparse.Namespace(**{"config": self.config, "node": None, "dry_run": False, "now": False,
-                                     "force": False, **given})
+                                     "force": False, "diff": False, "hardened": False,
+                                     "run_as": None, "user": False, **given})
 
 
 @pytest.fixture
@@ -426,3 +428,85 @@ def test_the_hint_for_a_cluster_file_names_a_node(world, capsys):
     write_config(world.folder, CLUSTER)
     assert world.install() == 0
     assert capsys.readouterr().err.rstrip().endswith(f"-c {world.config} --node tcp://localhost:8089 status")
+
+
+# --diff, --run-as, --user, --hardened
+
+
+def test_a_difference_is_shown_and_nothing_is_changed(world, capsys):
+    assert world.install(diff=True) == 1
+    assert "+ExecStart=" in capsys.readouterr().out and not world.unit.exists() and world.asked() == []
+    world.install()
+    capsys.readouterr()
+    assert world.install(diff=True) == 0
+    assert capsys.readouterr() == ("", "")
+    world.config = write_config(world.folder, {**SINGLE, "description": "another"})
+    before = world.unit.read_text()
+    assert world.install(world.host._replace(is_root=False), diff=True) == 1
+    shown = capsys.readouterr().out
+    assert "-Description=raftctl node tcp://localhost:8089" in shown and "+Description=another" in shown
+    assert world.unit.read_text() == before
+
+
+def test_run_as_takes_the_place_of_the_key(world, capsys):
+    world.config = write_config(world.folder, {**SINGLE, "user": "nobody"})
+    world.install(run_as="daemon")
+    assert "User=daemon" in world.unit.read_text()
+    assert "warning" not in capsys.readouterr().err
+    with pytest.raises(UsageError, match="there is no user nix on this host; make it: useradd --system nix"):
+        world.install(run_as="nix")
+
+
+def test_a_secret_that_the_user_can_not_read_is_warned_of(world, capsys):
+    secret = world.folder / "secret"
+    secret.write_text("x" * 32)
+    secret.chmod(0o600)
+    world.install(run_as="nobody")
+    assert f"warning: {secret} belongs to " in capsys.readouterr().err
+
+
+def test_a_hardened_service_is_written_with_its_warnings_and_folders(world, capsys):
+    data = world.folder / "data"
+    world.config = write_config(world.folder, {**SINGLE, "dataDir": str(data), "events": {"leader": "/x"}})
+    world.install(hardened=True)
+    assert "NoNewPrivileges=yes" in world.unit.read_text()
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    said = capsys.readouterr().err
+    assert "warning: the scripts run inside the same limits" in said and f"{data}: made" in said
+    world.install()
+    assert "NoNewPrivileges" not in world.unit.read_text()
+
+
+def test_a_service_of_a_user_needs_no_root_and_asks_his_own_manager(world, capsys):
+    units = world.folder / "home" / "systemd" / "user"
+    host = world.host._replace(is_root=False, for_user=True, units=str(units))
+    (world.folder / "systemctl").write_text(f'#!/bin/sh\necho "$*" >> {world.log}\n')
+    assert world.install(host, user=True, now=True) == 0
+    assert world.asked() == ["--user daemon-reload", "--user enable --quiet raft-daemon-1.service",
+                             "--user start raft-daemon-1.service",
+                             "--user is-active --quiet raft-daemon-1.service"]
+    text = (units / "raft-daemon-1.service").read_text()
+    assert "WantedBy=default.target" in text
+    for key in ("User=", "network-online", "RuntimeDirectory="):
+        assert key not in text
+    assert "loginctl enable-linger" in capsys.readouterr().err
+    assert world.uninstall(host, user=True) == 0
+    assert world.asked()[0] == "--user disable --now --quiet raft-daemon-1.service"
+
+
+@pytest.mark.parametrize("content, options, said", [
+    ({"user": "daemon"}, {}, 'can\'t run as daemon; leave "user" in '),
+    ({}, {"run_as": "daemon"}, "can't run as daemon; leave --run-as or --user out"),
+    ({}, {"hardened": True}, "can't take anything from a service"),
+])
+def test_p9_what_a_users_service_can_not_be_is_refused(content, options, said, world):
+    world.config = write_config(world.folder, {**SINGLE, **content})
+    with pytest.raises(UsageError, match=said):
+        world.install(world.host._replace(is_root=False, for_user=True), user=True, **options)
+    assert world.asked() == [] and not world.unit.exists()
+
+
+def test_p9_root_has_no_services_of_its_own(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with pytest.raises(UsageError, match="root's services are the system's"):
+        service._this_host(for_user=True)
