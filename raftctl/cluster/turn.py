@@ -53,7 +53,7 @@ class Turn:
         self._applying = Applying(core, store, self.serving, log_bytes)
         self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
-        self._adopting = self._stopping = False
+        self._adopting = self._stopping = self._owes_welcome = False
         self.reached: Dict[str, Reached] = {}
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
@@ -72,8 +72,7 @@ class Turn:
         self._disowning.accepted(text)
         if self._founding:
             self._founding.link_up(now.boot, text, _facts(hello))
-        if self._must_welcome(hello):
-            self._welcome(text)
+        self._owes_welcome = self._owes_welcome or self._must_welcome(hello)
         self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
@@ -340,13 +339,16 @@ class Turn:
         wanted = self.joining.next_change(now, self.core, self.reached)
         for address, reply in self.joining.take_replies(now, self.core, self.reached):
             self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
-        if wanted is None:
-            return
-        self.core.step(now, inputs.ChangeAsked(0, wanted))
-        for member in self.core.configuration.members:
-            found = self.reached.get(member.address)
-            if found and found.hello.instance == member.instance and self._must_welcome(found.hello):
-                self._welcome(member.address)      # before the first append, on the same connection
+        if wanted is not None:
+            self.core.step(now, inputs.ChangeAsked(0, wanted))
+            self._owes_welcome = True
+        if not self._owes_welcome or not self.core.is_settled:
+            return      # welcomed by an entry that a later leader lacks, it would wait for ever
+        self._owes_welcome = False
+        for address, (generation, hello) in self.reached.items():
+            if self._must_welcome(hello):
+                self._welcome(address)      # what it was sent before, it has ignored: begin anew with it
+                self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
 
     def _become_holder(self) -> None:
         entry = self.core.founding_entry
