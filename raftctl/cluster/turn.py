@@ -158,10 +158,12 @@ class Turn:
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
         self._memory.acknowledged_are(self.core.acknowledged)
-        if ready.write:
-            self._submit(ready.write, ready.view)
+        # Messages first: the way over a peer is the longer one, and the disk's thread takes the interpreter
+        # as it wakes.
         for peer, message in ready.messages:
             self._send_raft(ready.view, peer, message)
+        if ready.write:
+            self._submit(ready.write, ready.view)
         for peer, wanted in ready.chunks:
             self.ports.read_chunk(peer, wanted)
         self._applying.carry_out(ready)

@@ -129,9 +129,12 @@ def ask(node: subprocess.Popen[str], **question: Any) -> Any:
 
 
 def spawn(stack: contextlib.ExitStack, command: List[str], **more: Any) -> subprocess.Popen[Any]:
-    """Start a process that is killed and reaped at the end of `stack`."""
+    """Start a process that is killed and reaped at the end of `stack`.
+
+    In a session of its own, as raftctl's guardians are: the kernel may share out the CPUs by session.
+    """
     streams: Dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    process = subprocess.Popen(command, **{**streams, **more})
+    process = subprocess.Popen(command, start_new_session=True, **{**streams, **more})
 
     def end() -> None:
         process.kill()

@@ -18,6 +18,7 @@ class HostClock:
         self._boot, self._raw = float(BOOT_ORIGIN), float(RAW_ORIGIN)
         self._runs_boot = self._runs_raw = True
         self._cached_at, self._cached = -1, Instant(0, 0)
+        self.changes = 0               # how often they were stopped or let go on
 
     def at(self, now: int) -> Instant:
         if now != self._cached_at:
@@ -34,6 +35,7 @@ class HostClock:
         self._raw += span * self.raw_rate if self._runs_raw else 0
         self._since, self._cached_at = now, -1
         self._runs_boot, self._runs_raw = runs_boot, runs_raw
+        self.changes += 1
 
     def reaches(self, now: int, deadline: Instant) -> int:
         """Return the world's time at which both clocks have reached `deadline` if they run on from now."""

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
 import logging
 import os
 import sys
-import time
-from typing import List, Sequence, Tuple
+from typing import Sequence
 
+from simulation.many import many
 from simulation.profiles import PROFILES
 from simulation.run import Result, run
 from simulation.shrink import shrink
 
 SHORT_RUNS = 150
-BATCH = 25
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -39,7 +37,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.first_broken:
         seeds = range(options.first, options.first + options.runs)
         return int(any(run(name, seed).violation for seed in seeds for name in names))
-    return _many(names, range(options.first, options.first + options.runs), options.jobs)
+    return many(names, range(options.first, options.first + options.runs), options.jobs)
 
 
 def _one(name: str, options: argparse.Namespace) -> int:
@@ -60,38 +58,3 @@ def _report(result: Result, *, with_trace: bool) -> None:
           f"{result.violation or (result.excuse and 'excused: ' + result.excuse) or 'ok'}")
     if result.violation:
         print(f"repeat: python3 tests/run simulation --profile {result.profile} --seed {result.seed} --trace")
-
-
-def _batch(name: str, seeds: List[int]) -> List[Tuple[int, int, int, str, bool]]:
-    found = []
-    for seed in seeds:
-        result = run(name, seed)
-        found.append((seed, result.events, result.operations, result.violation or "",
-                      bool(result.excuse)))
-    return found
-
-
-def _many(names: Sequence[str], seeds: range, jobs: int) -> int:
-    began = time.monotonic()
-    broken: List[Tuple[str, int, str]] = []
-    batches = [(name, list(seeds)[start:start + BATCH]) for start in range(0, len(seeds), BATCH)
-               for name in names]
-    events = operations = done = excused = 0
-    with concurrent.futures.ProcessPoolExecutor(jobs) as pool:
-        futures = {pool.submit(_batch, *batch): batch[0] for batch in batches}
-        for future in concurrent.futures.as_completed(futures):
-            for seed, some_events, answers, violation, excuse in future.result():
-                events, operations, done = events + some_events, operations + answers, done + 1
-                excused += excuse
-                if violation:
-                    broken.append((futures[future], seed, violation))
-                    print(f"{futures[future]} seed {seed}: {violation}", flush=True)
-            if sys.stderr.isatty():
-                print(f"\r{done} runs, {len(broken)} broken", end="", file=sys.stderr, flush=True)
-    span = time.monotonic() - began
-    print(f"{done} runs of {len(names)} profiles, {events} events, {operations} answers, "
-          f"{len(broken)} broken, {excused} excused, "
-          f"{span:.1f} s, {events / span:.0f} events a second")
-    for name in sorted({name for name, _, _ in broken}):
-        print(f"  {name}: seeds {' '.join(str(seed) for other, seed, _ in sorted(broken) if other == name)}")
-    return 1 if broken else 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Dict, List, NamedTuple, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Dict, List, NamedTuple, Optional, Tuple
 
+from raftctl.base.instants import Instant
 from raftctl.raft.configuration import decode, is_quorum
 from raftctl.raft.messages import Instance
 
@@ -27,9 +28,26 @@ class Leases:
     def __init__(self, world: World) -> None:
         self._world = world
         self._confirmed: List[Confirmed] = []
+        self._seen: Dict[str, tuple] = {}
+        self._reckoned: Dict[Tuple[str, str], Tuple[Optional[Instant], int, int]] = {}
         self._given_up: Dict[Tuple[Instance, int], int] = {}     # (instance, incarnation) → released term
 
     # --- lease holders
+
+    def matters(self, process: Process) -> bool:
+        """May this turn have changed who holds a lease, or what covers it to its end? A longer vow covers no less.
+
+        Where clocks stood still time alone changes who is stale: then every turn matters.
+        """
+        state, board = process.turn.core._state, process.board
+        seen = (board.lease_end, state.configuration, state.configuration_index <= state.commit_index)
+        former, was_leading, before, vow = self._seen.get(process.key, (None, False, seen, state.vow.end))
+        self._seen[process.key] = (process, board.leading, seen, state.vow.end)
+        if former is not process or was_leading != board.leading or self._world.clocks_stopped:
+            return True
+        ended = (process.now.reached(state.vow.end) or state.vow.end.boot < vow.boot
+                 or state.vow.end.raw < vow.raw)
+        return ended or (board.leading and any(one is not other for one, other in zip(seen, before)))
 
     def given_up(self, instance: Instance, incarnation: int, term: int) -> None:
         """A RELEASE of this term has left: no lease is held in it any more (P4)."""
@@ -63,7 +81,7 @@ class Leases:
         """Until the lease ends, a quorum can elect nobody else (this fails long before two leases do)."""
         state = holder.turn.core._state         # the product has no reason to show its log
         running = {host.process.instance: host.process for host in self._world.hosts if host.process}
-        end = holder.host.clock.first_reaches(self._world.now, holder.board.lease_end)
+        end = self._when(holder, holder.board.lease_end, holder.host.clock.first_reaches)
         voters = self._electorate(state)
         bound = [voter for voter in {voter: True for some in voters for voter in some}
                  if voter == holder.instance or self._is_bound(voter, running.get(voter), end)]
@@ -87,7 +105,15 @@ class Leases:
         if process.host.has_gone_back:
             return True     # refused by all that know; who lets it in for want of knowledge excuses what follows
         vow = process.turn.core._state.vow.end
-        return not process.now.reached(vow) and process.host.clock.reaches(self._world.now, vow) >= end
+        return not process.now.reached(vow) and self._when(process, vow, process.host.clock.reaches) >= end
+
+    def _when(self, process: Process, instant: Instant, reaches: Callable[[int, Instant], int]) -> int:
+        """Return the world's time at which `process` gets to `instant`; reckoned once for each."""
+        known, changes, when = self._reckoned.get((process.key, reaches.__name__), (None, 0, 0))
+        if known is not instant or changes != process.host.clock.changes:
+            when = reaches(self._world.now, instant)
+            self._reckoned[process.key, reaches.__name__] = (instant, process.host.clock.changes, when)
+        return when
 
     # --- answers
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from unit.fake_disk import Died
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 MS = 1_000_000
 RETRY_NS = 1000 * MS     # as `disk/writer.py` tries again
 DATA = "/data"
+# What is sent is looked at here and there.
+_decoded = functools.lru_cache(256)(decode_message)
 
 
 class Process(Ports):
@@ -238,7 +241,7 @@ class Process(Ports):
         if connection is None:
             return False
         if kind == handshake.RAFT:
-            message = decode_message(body)
+            message = _decoded(body)
             self.world.checkers.sending(self, connection.acceptor, message)
         return self.world.network.send(connection, kind, body)
 
@@ -281,7 +284,7 @@ class Process(Ports):
     def _frame(self, hello: Hello, kind: int, body: bytes) -> None:
         self.turn.frame(self.now, hello, kind, body)
         if kind == handshake.RAFT:
-            self.world.checkers.memory.heard(self, hello.instance, decode_message(body))
+            self.world.checkers.memory.heard(self, hello.instance, _decoded(body))
 
     def _link_up(self, address: str, generation: int, hello: Hello) -> None:
         self.world.checkers.memory.let_in(self, address)

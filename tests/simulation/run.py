@@ -10,6 +10,7 @@ from simulation import faults, history
 from simulation.draws import Draws
 from simulation.faults import Fault
 from simulation.profiles import MS, PROFILES, Profile
+from simulation.scale import scaled
 from simulation.world import Violation, World
 
 BEGIN_MS = 600
@@ -41,6 +42,12 @@ class Result(NamedTuple):
 def run(name: str, seed: int, tell: Optional[Callable[[str], None]] = None,
         plan: Optional[Tuple[Fault, ...]] = None) -> Result:
     """Carry out one run. `plan` replaces the faults that the seed would draw."""
+    with scaled():
+        return _run(name, seed, tell, plan)
+
+
+def _run(name: str, seed: int, tell: Optional[Callable[[str], None]],
+         plan: Optional[Tuple[Fault, ...]]) -> Result:
     profile = PROFILES[name]
     world = World(profile, seed, tell)
     drawn = faults.plan(profile, world.draws.child("plan"), _begin_ms(profile)) if plan is None else plan
@@ -122,6 +129,7 @@ def _must_progress(world: World) -> None:
     patience = 10 * max(host.timing.election_max for host in world.hosts)
     # A cluster that is being founded waits for whoever starts last, and for a fresh cluster of one.
     patience += 3000 * MS if set(world.profile.founding) != {"list"} or world.profile.span_ms == 1500 else 0
+    world.clients.ask_members_alone()
     before = world.checkers.committed
     begin = world.clients.done
 

@@ -6,8 +6,6 @@ import hashlib
 import heapq
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from raftctl.disk import journal
-from raftctl.raft import fullness
 from simulation.checkers import Checkers
 from simulation.clients import Clients
 from simulation.clocks import HostClock
@@ -19,13 +17,7 @@ from simulation.snapshots import Traps
 from simulation.transfers import Transfers
 
 MS = 1_000_000
-# Bytes: the product's 16 MiB of zeros would be most of a run's work, and no run would fill a segment.
-journal.SEGMENT_SIZE = 16 * 1024
-# As few times smaller; the part for votes is larger, as a run has more of them than a full disk lasts minutes.
-fullness.WRITE_BYTES = 4 * 1024
-journal.VOTES_SHARE = 4
 TRACE_KEPT = 200
-
 
 # What a member that forgot its votes, vows and entries can bring about, where nobody could know (P7).
 EXCUSABLE = ("P1", "P2", "P3: committed", "the history", "no progress")
@@ -40,7 +32,10 @@ class Violation(Exception):
 
 
 class World:
-    """One cluster of simulated hosts. `now`: ns since the run began. `tell` gets each line of the trace."""
+    """One cluster of simulated hosts. `now`: ns since the run began. `tell` gets each line of the trace.
+
+    To be run within `scale.scaled()`.
+    """
 
     def __init__(self, profile: Profile, seed: int, tell: Optional[Callable[[str], None]] = None) -> None:
         self.profile, self.seed = profile, seed
@@ -56,6 +51,7 @@ class World:
         self.hosts: List[Host] = []
         self.copies: List[Host] = []            # second hosts on a copied directory (P7)
         self.excuses: List[str] = []
+        self.clocks_stopped = False             # of any host, at any time so far
         self.bootstrapped: Optional[Host] = None    # by an operator, who may leave out whoever is not there (§6)
         self._by_address: Dict[str, Host] = {}
         self.network = Network(self, profile.latency_ms, profile.slow)

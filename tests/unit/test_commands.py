@@ -522,7 +522,7 @@ def test_each_code_has_an_exit_status_of_the_manual():
     assert {code: row.exit_status for code, row in CODES.items()} == {
         "not_found": 1, "compare_failed": 1, "refused": 1, "bad_request": 2, "unknown_action": 2,
         "too_large": 2, "no_leader": 4, "not_initialized": 4, "timeout": 4, "busy": 4, "stopping": 4,
-        "unknown_outcome": 5, "not_allowed": 6, "internal": 70}
+        "store_full": 4, "unknown_outcome": 5, "not_allowed": 6, "internal": 70}
 
 
 def test_an_error_survives_the_way_to_the_client():

@@ -13,10 +13,17 @@ sys.path.insert(0, str(TOP / "tests"))
 
 from simulation import run as simulated
 from simulation.profiles import MS, PROFILES
+from simulation.scale import scaled
 from simulation.world import World
 
 SETTLED_MS = 3_000
 STABLE_MS = 1_000
+
+
+@pytest.fixture(autouse=True)
+def small():
+    with scaled():
+        yield
 
 
 def founded(size):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,27 @@ def test_a_run_depends_on_its_seed_alone():
     assert simulation("--profile", "mix", "--seed", "8").stdout != one
 
 
-def test_a_violation_is_told_and_shrunk_to_the_faults_that_are_enough(monkeypatch):
+@pytest.mark.parametrize("profile", sorted(PROFILES))
+def test_a_violation_is_told_and_shrunk_to_the_faults_that_are_enough(profile, monkeypatch):
     monkeypatch.setattr(replication, "quorum_index", lambda held, voters: max(held.values()))
-    broken = simulated.run("crashes", 1)
+    runs = (simulated.run(profile, seed) for seed in range(1, 30))
+    broken = next(result for result in runs if result.violation)
     assert broken.rule == "P3: committed without a quorum of disks"
-    assert len(broken.plan) > 1 and broken.lines
-    assert shrink(broken) == ()
-    assert simulated.run("crashes", broken.seed, plan=()).rule == broken.rule
+    assert broken.lines
+    enough = shrink(broken)
+    assert len(enough) < len(broken.plan)
+    assert simulated.run(profile, broken.seed, plan=enough).rule == broken.rule
+
+
+def test_a_long_programme_that_is_stopped_says_how_far_it_came():
+    process = subprocess.Popen([sys.executable, "tests/simulation", "--profile", "founding", "--runs", "100000",
+                                "--jobs", "1"], cwd=TOP, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                               text=True)
+    time.sleep(2)
+    process.terminate()
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 2, said
+    assert "stopped: " in said and "of 100000 runs were done (founding " in said
 
 
 def operation(

@@ -13,6 +13,7 @@ sys.path.insert(0, str(TOP / "tests"))
 from simulation import run as simulated
 from simulation.leases import Confirmed
 from simulation.profiles import MS, PROFILES
+from simulation.scale import scaled
 from simulation.world import Violation, World
 
 from raftctl.cluster import handshake
@@ -26,11 +27,12 @@ from raftctl.tether import BoardState
 @pytest.fixture
 def world():
     """Three hosts that have founded a cluster, and clients that have written to it."""
-    built = World(PROFILES["crashes"]._replace(sizes=(3,)), 1)
-    simulated._found(built, built.draws.child("founding"))
-    built.clients.start()
-    assert built.run_until(5_000 * MS, lambda: built.clients.done > 20)
-    return built
+    with scaled():
+        built = World(PROFILES["crashes"]._replace(sizes=(3,)), 1)
+        simulated._found(built, built.draws.child("founding"))
+        built.clients.start()
+        assert built.run_until(5_000 * MS, lambda: built.clients.done > 20)
+        yield built
 
 
 def leader(world):
