@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cluster import Cluster, raftctl, wait_for
 
-SETTINGS = {"election min": "500 ms", "election max": "1 second", "heartbeat": "100 ms"}
+# Preemption waits for 5 × election max.
+SETTINGS = {"election min": "300 ms", "election max": "500 ms", "heartbeat": "60 ms"}
 
 
 def test_leadership_goes_to_the_highest_priority_and_never_to_the_witness(tmp_path):
