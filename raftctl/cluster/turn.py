@@ -13,16 +13,19 @@ from raftctl.base.errors import PeerFault
 from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
 from raftctl.cluster.applying import LOG_BYTES, Applying
-from raftctl.cluster.asking import encode_reply as encode_join_reply
 from raftctl.cluster.asking import read_join, read_reply
 from raftctl.cluster.dialling import Dialling
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
+from raftctl.cluster.handing import Handing
 from raftctl.cluster.handshake import Hello
+from raftctl.cluster.changing import Changing
 from raftctl.cluster.joining import Joining, Reached
+from raftctl.cluster.leading import Leading
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.removing import Removing
-from raftctl.cluster.serving import Ask, Serving, encode_reply
+from raftctl.cluster.serving import CHANGE, TAKEN_OVER, TRANSFER, Ask, Serving, encode_reply
+from raftctl.cluster.takeover import HostWork
 from raftctl.cluster.disowning import Disowning
 from raftctl.raft import inputs
 from raftctl.raft.configuration import NOBODY, Malformed, decode
@@ -34,6 +37,7 @@ from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
 URGENT_BYTES = 512
+TAKEOVER_DELAY_NS = 3_000_000_000
 
 
 class Turn:
@@ -41,20 +45,24 @@ class Turn:
 
     def __init__(self, identity: Identity, cluster_id: str, core: Core, store: Store, timing: Timing,
                  founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None,
-                 log_bytes: int = LOG_BYTES) -> None:
+                 log_bytes: int = LOG_BYTES, takeover_delay: int = TAKEOVER_DELAY_NS) -> None:
         """`founding` is None where the directory belongs to a cluster already. By `memory` links judge.
 
         `store` is as of the newest snapshot in `core`; the next one is due after `log_bytes` of log.
         """
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
-        self._removing = Removing(identity.instance)
-        self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
-        self.joining = Joining(timing.heartbeat, timing.election_max)
+        removing, handing = Removing(identity.instance), Handing()
+        desks = {CHANGE: removing, TRANSFER: handing, TAKEN_OVER: handing}
+        self.serving = Serving(store, core.step, self._forward, desks)  # type: ignore[arg-type]
+        self.joining, self._timing = Joining(timing.heartbeat, timing.election_max), timing
+        self.reached: Dict[str, Reached] = {}
+        self._changing = Changing(core, self.joining, removing, handing, self.serving, self.reached)
         self._applying = Applying(core, store, self.serving, log_bytes)
+        self._leading = Leading(identity.instance, core, self._applying, self.serving, handing,
+                                takeover_delay, self._report_work)
         self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
         self._adopting = self._stopping = False
-        self.reached: Dict[str, Reached] = {}
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
@@ -97,6 +105,8 @@ class Turn:
         """A frame of an accepted connection. `PeerFault` where malformed: its sender is to blame, not we."""
         if kind == handshake.RAFT:
             self._receive_raft(now, hello, body)
+        elif kind == handshake.OUTGOING:
+            self._leading.heard(now, hello.instance, body)
         elif hello.role == handshake.GUARDIAN:
             raise PeerFault(f"{hello.address}: a guardian may only release")
         elif kind in _FRAMES:
@@ -128,8 +138,16 @@ class Turn:
         self.core.step(now, inputs.Health(ok))
 
     def resign(self, now: Instant) -> None:
-        """The outgoing work has ended: RELEASE (P4)."""
-        self.core.step(now, inputs.Resigned())
+        """The outgoing work has ended: RELEASE (P4), once the cluster knows that; see `has_resigned`."""
+        self._leading.resign(now, self._timing.election_max)
+
+    @property
+    def has_resigned(self) -> bool:
+        return self._leading.has_resigned
+
+    def host_works(self, now: Instant, work: HostWork) -> None:
+        """The guardian says what of this host's work is over (P6)."""
+        self._leading.host_works(work)
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""
@@ -154,6 +172,7 @@ class Turn:
             if due is not None and now.boot >= due:
                 self._founding.alarm(now.boot)
             self._carry_out_founding(now)
+        self._leading.before(now)
         self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
@@ -167,6 +186,9 @@ class Turn:
         for peer, wanted in ready.chunks:
             self.ports.read_chunk(peer, wanted)
         self._applying.carry_out(ready)
+        waited = self._leading.wait
+        again = self._leading.look(now, ready.view)
+        self._decisions += self._leading.decisions(waited)
         snapshot = self._applying.due(now)
         if snapshot:
             self.ports.take_snapshot(*snapshot)
@@ -176,7 +198,8 @@ class Turn:
         self._follow_configuration(now, ready.view)
         self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
-        return self._next(now)
+        due = self._next(now)
+        return again if again is not None and (due is None or again < due) else due
 
     def _submit(self, write: Write, view: View) -> None:
         members = tuple(member.instance for member in view.configuration.members)
@@ -220,7 +243,8 @@ class Turn:
             waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
         return Shown(view, self._applying.applied, self.cluster_id, leader, waiting, refusal, self._stopping,
-                     self.core.durable, self._is_fresh, self._reason, self._offered)
+                     self.core.durable, self._is_fresh, self._reason, self._offered, self._leading.wait,
+                     self._leading.index)
 
     # --- frames
 
@@ -298,6 +322,11 @@ class Turn:
         return (address in self.reached
                 and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
+    def _report_work(self, view: View, body: bytes) -> None:
+        leader = self._leader_address(view)
+        if leader and leader in self.reached:
+            self.ports.send(self._address(leader), handshake.OUTGOING, body, True)
+
     def _must_welcome(self, hello: Hello) -> bool:
         """Is it a member that knows no cluster yet? Founders get FOUND while somebody holds entry 1."""
         if hello.cluster_id or not hello.fresh or not self.core.configuration.find(hello.instance):
@@ -324,26 +353,10 @@ class Turn:
                 self.core.step(now, inputs.Campaign())
 
     def _change_members(self, now: Instant) -> None:
-        if self.core.role != LEADER:
-            self.joining.forget()
-            for token in self._removing.forget():
-                self.serving.refused(inputs.Refusal(token, "no_leader"))
-            return
-        self._admit(now)
-        for token, answer in self._removing.refused(self.core, self.reached):
-            self.serving.ended(token, answer)
-        step = self._removing.next_step(self.core)
-        if step:
-            self.core.step(now, step)
-
-    def _admit(self, now: Instant) -> None:
-        wanted = self.joining.next_change(now, self.core, self.reached)
-        for address, reply in self.joining.take_replies(now, self.core, self.reached):
-            self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
-        if wanted is None:
-            return
-        self.core.step(now, inputs.ChangeAsked(0, wanted))
-        for member in self.core.configuration.members:
+        admitted = self._changing.look(now)
+        for address, body in self._changing.take_replies(now):
+            self.ports.send(self._address(address), handshake.JOIN_REPLY, body, True)
+        for member in self.core.configuration.members if admitted else ():
             found = self.reached.get(member.address)
             if found and found.hello.instance == member.instance and self._must_welcome(found.hello):
                 self._welcome(member.address)      # before the first append, on the same connection
