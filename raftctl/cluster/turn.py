@@ -71,7 +71,6 @@ class Turn:
         self._reason = "starting"
         self._become_holder()
 
-    # --- inputs
 
     def link_up(self, now: Instant, address: Address, generation: int, hello: Hello) -> None:
         """Our own dial to `address` shook hands with `hello.instance`."""

@@ -301,7 +301,13 @@ class Process(Ports):
 
     def _resign(self) -> None:
         self.turn.resign(self.now)
-        self.world.after(0, self.host.stopped, self)
+        self.world.after(0, self._await_release)
+
+    def _await_release(self) -> None:
+        if self.turn.has_resigned:
+            self.host.stopped(self)
+        elif self.is_alive:
+            self.world.after(MS, self._await_release)
 
 
 _STEPS = {

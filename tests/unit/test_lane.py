@@ -15,6 +15,7 @@ from raftctl.host import lane as lane_module
 from raftctl.host.hooks import Outcome
 from raftctl.host.lane import Lane
 from raftctl.host.loop import Loop
+from raftctl.host.outgoing import Work
 from raftctl.tether import Board, BoardState
 
 SECOND = 1_000_000_000
@@ -54,7 +55,8 @@ def lane(monkeypatch):
     hook = Hook(("/bin/true",), SECOND, 1)
     node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, "/d", False, None,
                       "info", (("leader", hook), ("follower", hook)), None, (), True, "x", "", None)
-    lane = Lane(loop, node, logging.getLogger("test lane"), lambda: None)
+    lane = Lane(loop, node, logging.getLogger("test lane"), lambda: None, lambda: None,
+                Work(loop, node, logging.getLogger("test lane"), lambda: None, lambda body: None))
     lane.attach(board)
     yield lane
     lane.close()
@@ -69,7 +71,7 @@ def publish(lane, term, lease_s):
 
 def state(lane, name, term, leader):
     lane.tell_state({"kind": "state", "state": name, "previous": "CANDIDATE", "term": term, "leader": leader,
-                     "reason": "r", "role": "voter", "members": [], "clusterId": ""})
+                     "reason": "r", "role": "voter", "members": [], "clusterId": "", "record": term})
 
 
 def lead(lane, term):
