@@ -64,15 +64,19 @@ class Leading:
             self._resign_by, self.has_resigned = None, True
             self._core.step(now, Resigned())
 
-    def look(self, now: Instant, view: View) -> Optional[Instant]:
-        """After what is committed was applied: return when the next turn is due, None for no need."""
+    def look(self, now: Instant, view: View, *, stops: bool) -> Optional[Instant]:
+        """After what is committed was applied: return when the next turn is due, None for no need.
+
+        `stops`: this node is stopping.
+        """
         was_handing_over = self._core.is_handing_over
         for refusal in self._handing.look(now, self._core, self._takeover, self._last):
             self._serving.refused(refusal)
         leadership = None
         if self._core.role == LEADER:
             is_ready = self._applying.applied >= self._core.term_start
-            leadership = Leadership(view.term, self._core.led_since, is_ready, self._handing.yields)
+            is_fit = not stops and now.within(view.lease_end)
+            leadership = Leadership(view.term, self._core.led_since, is_ready, is_fit, self._handing.yields)
         verdict = self._takeover.look(now, self._last, leadership)
         self.index = verdict.index
         self.wait = Wait(verdict.waits, verdict.until) if verdict.waits else None

@@ -64,12 +64,13 @@ class HostWork(NamedTuple):
 
 
 class Leadership(NamedTuple):
-    """What a leader is. `since`: its election; `is_ready`: its no-op is applied. `yields`: why it hands over
-    by its own will, "" where it does not."""
+    """What a leader is. `since`: its election; `is_ready`: its no-op is applied; `is_fit`: it holds the lease,
+    and may be LEADER for all else. `yields`: why it hands over by its own will, "" where it does not."""
 
     term: int
     since: Instant
     is_ready: bool
+    is_fit: bool = True
     yields: str = ""
 
 
@@ -117,12 +118,15 @@ class Takeover:
             return self._follow(now, last)
         if not leadership.is_ready:
             return Verdict("its first entry is not applied yet")
+        is_active = leadership.is_fit and not leadership.yields
+        if is_active and last and self._is_own(last) and last.term == leadership.term:
+            self._told = max(self._told, last.index)       # opened just now: its hook begins, nothing is over
         done = encode_done(last.index) if last and self._is_over(last) else None
         end = self._wait_end(now, last, leadership) if self._granted != leadership.term else None
         if end is not None:
             return Verdict(self._why(last), end, propose=self._once(leadership, last, done), due=end)
         self._granted = leadership.term
-        if leadership.yields or done:
+        if done or not is_active:
             return Verdict(leadership.yields, propose=self._once(leadership, last, done))
         if self._is_own(last):
             self._told = last.index  # type: ignore[union-attr]

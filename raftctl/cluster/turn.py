@@ -186,7 +186,7 @@ class Turn:
             self.ports.read_chunk(peer, wanted)
         self._applying.carry_out(ready)
         waited = self._leading.wait
-        again = self._leading.look(now, ready.view)
+        again = self._leading.look(now, ready.view, stops=self._stopping)
         self._decisions += self._leading.decisions(waited)
         snapshot = self._applying.due(now)
         if snapshot:

@@ -107,8 +107,9 @@ class Status:
         is_outside = member is None or view.removed != ORIGIN
         role = "none" if is_outside else "voter" if member.voter else "learner"
         lease_ns = now.left_within(view.lease_end) if state == "LEADER" else 0
+        reason, takeover_ms = self._reason(now, state)
         return {
-            "state": state, "reason": shown.waiting_for or shown.reason,
+            "state": state, "reason": reason, "takeoverMs": takeover_ms,
             "joinProblem": shown.join_refusal or None, "address": self._identity.address,
             "name": self._node.name, "leader": shown.leader_address, "term": view.term, "role": role,
             "commitIndex": view.commit_index, "lastApplied": shown.applied, "leaseMs": lease_ns // _MS,
@@ -116,6 +117,17 @@ class Status:
             "instance": self._identity.instance, "incarnation": self._identity.incarnation,
             "version": __version__, "pid": os.getpid(),
         }
+
+    def _reason(self, now: Instant, state: str) -> Tuple[str, Optional[int]]:
+        """Return why the state is what it is, and for how long at most a leader still waits (P6), in ms."""
+        shown = self._shown
+        wait = shown.wait
+        if wait is None or state != "CANDIDATE":
+            return shown.waiting_for or shown.reason, None
+        if wait.until is None:
+            return wait.reason, None
+        left_ms = -(-now.until(wait.until) // _MS)
+        return f"{wait.reason}, {left_ms / 1000:.1f} s more at most", left_ms
 
     def stale(self, key: bytes, timeout_s: float) -> Answer:
         """Return what the local copy holds under `key`."""
