@@ -113,15 +113,13 @@ class Handing(Desk):
         """Return when to look again at the latest."""
         return self._under.deadline if self._under and not self._under.is_asked else None
 
-    def answers(self, verdict: Verdict, takeover: Takeover) -> List[Tuple[int, Answer]]:
-        """Return the answers to those who wait for the takeover of this leader, when it is over."""
+    def answers(self, own: Instance, verdict: Verdict, takeover: Takeover) -> List[Tuple[int, Answer]]:
+        """Return the answers to those who wait for the takeover of this fit leader, when it is over."""
         host = takeover.host
-        if not self._watches or verdict.waits or (host and host.hooked and host.begun != verdict.index):
-            return []
-        if host and host.hooked and not verdict.index:
+        if verdict.waits or (host and host.hooked and not 0 < host.begun == verdict.index):
             return []
         well = not host or not host.hooked or host.begun_well
-        answer = Answer(None, 0, None) if well else Answer("refused", 0, b"its leader hook failed; it leads on")
+        answer = Answer(None, 0, own.encode("ascii")) if well else Answer("refused", 0, b"its leader hook failed; it leads on")
         found = [(token, answer) for token in self._watches]
         self._watches.clear()
         return found

@@ -5,13 +5,13 @@ Decides nothing: the rules are `takeover.py`'s and `handing.py`'s.
 
 from __future__ import annotations
 
-from typing import Callable, List, NamedTuple, Optional
+from typing import Callable, List, NamedTuple, Optional, Tuple
 
 from raftctl.base.instants import Instant
 from raftctl.cluster.applying import Applying
 from raftctl.cluster.handing import Handing
-from raftctl.cluster.serving import Serving
-from raftctl.cluster.takeover import ENDED, HostWork, Leadership, Takeover, encode_word
+from raftctl.cluster.serving import Answer, Serving
+from raftctl.cluster.takeover import ENDED, HostWork, Leadership, Takeover, Verdict, encode_word
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import LEADER, Decision, Proposed, Resigned, View
 from raftctl.raft.messages import TAKEOVER, Instance
@@ -32,6 +32,7 @@ class Leading:
                  delay: int, report: Callable[[View, bytes], None]) -> None:
         """`report` sends the body of an OUTGOING frame to the leader, if that can be reached."""
         self._core, self._applying, self._serving, self._handing = core, applying, serving, handing
+        self._own = own
         self._takeover, self._report = Takeover(own, delay, self._name), report
         self._resign_by: Optional[Instant] = None
         self.has_resigned = False
@@ -80,7 +81,7 @@ class Leading:
         verdict = self._takeover.look(now, self._last, leadership)
         self.index = verdict.index
         self.wait = Wait(verdict.waits, verdict.until) if verdict.waits else None
-        for token, answer in self._handing.answers(verdict, self._takeover) if leadership else ():
+        for token, answer in self._answers(leadership, verdict):
             self._serving.ended(token, answer)
         if verdict.report:
             self._report(view, encode_word(ENDED, verdict.report))
@@ -89,6 +90,11 @@ class Leading:
         if verdict.propose or self._core.is_handing_over != was_handing_over or self._core.role != view.role:
             return now           # the core was given something
         return self._earliest(now, verdict.due, self._handing.due(), self._resign_by)
+
+    def _answers(self, leadership: Optional[Leadership], verdict: Verdict) -> List[Tuple[int, Answer]]:
+        if leadership is None or not leadership.is_fit:
+            return []
+        return self._handing.answers(self._own, verdict, self._takeover)
 
     @staticmethod
     def _earliest(now: Instant, *given: Optional[Instant]) -> Optional[Instant]:

@@ -38,6 +38,7 @@ from raftctl.net.listen import PeerListener
 from raftctl.node.chronicle import Chronicle
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
+from raftctl.node.drain import Drain
 from raftctl.node.draws import draw, draw_id
 from raftctl.node.endpoints import Endpoints
 from raftctl.node.inbox import Inbox
@@ -139,6 +140,8 @@ class Daemon:
         witness = data.witness
         core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), draw,
                     Standing(node.priority, preempt=node.preempt))
+        drain = Drain(node.data_dir, self._inbox)
+        drain.begin(core, clock.now())
         founding = None
         if not data.restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), draw_id)
@@ -148,9 +151,9 @@ class Daemon:
         turn = Turn(identity, own.cluster_id, core, data.store, timing, founding,
                     None, witness, takeover_delay=node.takeover_delay_ns)  # type: ignore[arg-type]
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
-                              lambda: self._writer.in_flight_since)
+                              lambda: self._writer.in_flight_since, drain)
         self._chronicle = Chronicle(os.path.join(node.data_dir, "history"), self._status.silent_voters)
-        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle)
+        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle, drain)
         self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
                               lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,

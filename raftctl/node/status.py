@@ -18,6 +18,7 @@ from raftctl.net.error_codes import CommandError
 from raftctl.net.links import LinkStatus
 from raftctl.node import outlook
 from raftctl.node.contacts import Contacts
+from raftctl.node.drain import Drain
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
@@ -35,9 +36,9 @@ class Status:
 
     def __init__(self, node: NodeConfig, identity: Identity, inbox: Inbox, shown: Shown,
                  links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts,
-                 write_since: Callable[[], Optional[Instant]]) -> None:
+                 write_since: Callable[[], Optional[Instant]], drain: Drain) -> None:
         """`write_since` says since when the present write is at the disk, None without one."""
-        self.tally = Tally()
+        self.tally, self._drain = Tally(), drain
         self._contacts, self._write_since = contacts, write_since
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
@@ -110,6 +111,7 @@ class Status:
         reason, takeover_ms = self._reason(now, state)
         return {
             "state": state, "reason": reason, "takeoverMs": takeover_ms,
+            "drained": self._drain.is_on,
             "joinProblem": shown.join_refusal or None, "address": self._identity.address,
             "name": self._node.name, "leader": shown.leader_address, "term": view.term, "role": role,
             "commitIndex": view.commit_index, "lastApplied": shown.applied, "leaseMs": lease_ns // _MS,
@@ -132,6 +134,15 @@ class Status:
     def stale(self, key: bytes, timeout_s: float) -> Answer:
         """Return what the local copy holds under `key`."""
         return self._call(lambda turn, now: turn.serving.look_up(key), timeout_s)
+
+    def member(self, name: str, timeout_s: float) -> Row:
+        """Return the row of the member that `name` means: its name, address, or the address without tcp://."""
+        rows = self.cluster({}, timeout_s)["members"]
+        row = next((row for row in rows if name in (row["name"], row["address"], row["address"][6:])), None)
+        if row is None:
+            raise CommandError("not_found", f"no member is called {name}",
+                               hint="raftctl status lists their names and addresses")
+        return row
 
     def count_keys(self) -> int:
         return self._call(lambda turn, now: turn.key_count, 1.0)

@@ -301,7 +301,7 @@ class Core:
         preference.stop(self._state, now)
 
     def _health(self, now: Instant, given: Health) -> None:
-        preference.set_health(self._state, now, ok=given.ok)
+        preference.set_health(self._state, now, ok=given.ok, cause=given.cause)
 
     def _resigned(self, now: Instant, given: Resigned) -> None:
         transfer.resign(self._state, now)

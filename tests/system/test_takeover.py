@@ -156,7 +156,7 @@ def test_p6_a_transfer_ends_the_application_first_and_returns_when_it_runs_elsew
         target = next(host for host in world.cluster.hosts if host is not first)
         name = target.address.replace("tcp://", "")
         found = raftctl("-c", first.config, "transfer", name, "--timeout", "40")
-        assert (found.returncode, found.stderr) == (0, b"")
+        assert (found.returncode, found.stderr) == (0, b""), world.lines()
         assert world.running() == target.port
         assert target.state() == "LEADER"
         world.check(2)
