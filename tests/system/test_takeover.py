@@ -181,13 +181,13 @@ def test_p6_a_drained_leader_hands_over_and_does_not_come_back(applications):
         assert raftctl("-c", first.config, "drain").returncode == 0
         second = world.runs(but=first)
         world.check(2)
-        assert b"drained" in raftctl("-c", first.config, "status").stdout
+        assert b"\ndrained: " in raftctl("-c", first.config, "status").stdout
         assert first.stop() == 0
         first.start()
         wait_for(lambda: first.state() == "FOLLOWER", "it follows again")
-        assert b"drained" in raftctl("-c", first.config, "status").stdout
+        assert b"\ndrained: " in raftctl("-c", first.config, "status").stdout
         assert raftctl("-c", first.config, "undrain").returncode == 0
-        assert b"drained" not in raftctl("-c", first.config, "status").stdout
+        assert b"\ndrained: " not in raftctl("-c", first.config, "status").stdout
         assert world.running() == second.port
         world.check(2)
 
