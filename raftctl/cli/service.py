@@ -166,7 +166,9 @@ def _this_host(for_user: bool) -> Host:
         base = os.path.join(os.path.expanduser("~"), ".config")
     # A unit of that name in these is an administrator's, for all users.
     others = ("/etc/systemd/user", "/usr/local/lib/systemd/user", "/usr/lib/systemd/user")
-    return Host(is_root, os.path.join(base, "systemd", "user"), others, for_user=True)
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.geteuid()}"
+    return Host(is_root, os.path.join(base, "systemd", "user"), others, os.path.join(runtime, "systemd"),
+                for_user=True)
 
 
 def _configured_user(options: argparse.Namespace) -> Optional[str]:
@@ -253,6 +255,9 @@ def _require_root(host: Host, options: argparse.Namespace, command: str) -> None
 
 
 def _require_systemd(host: Host) -> None:
+    if host.for_user and not os.path.isdir(host.booted):
+        raise RaftctlError(f"no service manager of this user runs ({host.booted} is not there), nothing was "
+                           "changed; log in as this user, or run loginctl enable-linger before")
     if not os.path.isdir(host.booted):
         raise RaftctlError("this host does not run systemd, nothing was changed; "
                            "start the daemon by what it runs: raftctl -c FILE start")

@@ -62,7 +62,7 @@ class Turn:
                                 takeover_delay, self._report_work)
         self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
-        self._adopting = self._stopping = False
+        self._adopting = self._stopping = self._owes_welcome = False
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
@@ -79,8 +79,7 @@ class Turn:
         self._disowning.accepted(text)
         if self._founding:
             self._founding.link_up(now.boot, text, _facts(hello))
-        if self._must_welcome(hello):
-            self._welcome(text)
+        self._owes_welcome = self._owes_welcome or self._must_welcome(hello)
         self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
@@ -352,13 +351,18 @@ class Turn:
                 self.core.step(now, inputs.Campaign())
 
     def _change_members(self, now: Instant) -> None:
-        admitted = self._changing.look(now)
+        self._owes_welcome |= self._changing.look(now)
+        if self.core.role != LEADER:
+            return
         for address, body in self._changing.take_replies(now):
             self.ports.send(self._address(address), handshake.JOIN_REPLY, body, True)
-        for member in self.core.configuration.members if admitted else ():
-            found = self.reached.get(member.address)
-            if found and found.hello.instance == member.instance and self._must_welcome(found.hello):
-                self._welcome(member.address)      # before the first append, on the same connection
+        if not self._owes_welcome or not self.core.is_settled:
+            return      # welcomed by an entry that a later leader lacks, it would wait for ever
+        self._owes_welcome = False
+        for address, (generation, hello) in self.reached.items():
+            if self._must_welcome(hello):
+                self._welcome(address)      # what it was sent before, it has ignored: begin anew with it
+                self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
 
     def _become_holder(self) -> None:
         entry = self.core.founding_entry

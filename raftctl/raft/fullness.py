@@ -41,6 +41,8 @@ def next_batch(state: State) -> Tuple[Entry, ...]:
     """Take the entries for the next write: those that the disk was not given yet, as far as they fit."""
     waiting = state.log.between(state.submitted_index, state.log.last_index)
     batch = fitting(waiting, min(WRITE_BYTES, state.disk_left)) if waiting else ()
+    if state.disk_left == PLENTY:
+        batch = batch or waiting[:1]
     if batch:
         state.submitted_index = batch[-1].index
     if state.disk_left != PLENTY:

@@ -49,6 +49,7 @@ class Checkers:
         self._checked: Dict[str, Tuple[int, Optional[Entry]]] = {}   # how far each log was looked at
         self._commits: Dict[str, int] = {}                           # and each commit_index
         self._roles: Dict[str, Tuple[str, int]] = {}
+        self._bases: Dict[str, Position] = {}                        # behind which each log begins
         self._founding: Optional[Entry] = None
         self._digests: Dict[int, str] = {}                           # applied index → digest of the store
         self._applied: Dict[str, int] = {}
@@ -124,6 +125,7 @@ class Checkers:
         self._checked.pop(process.key, None)
         self._commits.pop(process.key, None)
         self._applied.pop(process.key, None)
+        self._bases.pop(process.key, None)
 
     # --- what leaves a node
 
@@ -178,16 +180,16 @@ class Checkers:
     # --- after a turn (P1)
 
     def turned(self, process: Process) -> None:
-        self._changed = True
         state = process.turn.core._state        # the product has no reason to show its log
-        self._covered_by(process, state.log.base)
+        self._changed = self.leases.matters(process) or self._changed
+        if state.log.base.index and self._bases.get(process.key) is not state.log.base:
+            self._covered_by(process, state.log.base)
+            self._bases[process.key] = state.log.base
         self._store(process)
         self._log_matching(process, state)
-        view = process.turn.core.view()
-        before = self._roles.get(process.key)
-        if view.role == LEADER and before != (LEADER, view.term):
+        if state.role == LEADER and self._roles.get(process.key) != (LEADER, state.term):
             self._leading(process, state)
-        self._roles[process.key] = (view.role, view.term)
+        self._roles[process.key] = (state.role, state.term)
         self._commit(process, state)
         self.memory.turned(process)
 

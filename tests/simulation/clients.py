@@ -55,13 +55,17 @@ class Clients:
         self._token = 0
         self._pending: Dict[int, _Pending] = {}
         self._revisions: Dict[bytes, int] = dict.fromkeys(KEYS, 0)
-        self._stopped = False
+        self._stopped = self._avoids_waiting = False
         self.history: List[Operation] = []
         self.done = 0
 
     def start(self) -> None:
         for client in range(self._count):
             self._world.after(self._draws.between(0, 500 * MS), self._ask, client)
+
+    def ask_members_alone(self) -> None:
+        """From now on, ask no node that waits to be admitted or was removed: it can serve nobody."""
+        self._avoids_waiting = True
 
     def stop(self) -> None:
         """Ask no more; what is not answered by now may have been done or not."""
@@ -73,7 +77,8 @@ class Clients:
         draws = self._draws
         kind = draws.one_of(("put", "put", "cas", "delete", "get", "get", "state"))
         processes = [host.process for host in self._world.hosts
-                     if host.process and (kind != "state" or host.process.shows_leader)]
+                     if host.process and (kind != "state" or host.process.shows_leader)
+                     and not (self._avoids_waiting and host.process.shown and host.process.shown.waiting_for)]
         if self._stopped:
             return
         if not processes:

@@ -192,7 +192,7 @@ class Host:
 
     def stop_clocks(self) -> None:
         """A hypervisor pause: host and both clocks stand still (pitfall 7.1)."""
-        self.is_stopped = True
+        self.is_stopped = self.world.clocks_stopped = True
         self.clock.change(self.world.now, runs_raw=False, runs_boot=False)
 
     def resume(self) -> None:

@@ -28,10 +28,26 @@ class Leases:
     def __init__(self, world: World) -> None:
         self._world = world
         self._confirmed: List[Confirmed] = []
+        self._seen: Dict[str, tuple] = {}
         self._reckoned: Dict[Tuple[str, str], Tuple[Optional[Instant], int, int]] = {}
         self._given_up: Dict[Tuple[Instance, int], int] = {}     # (instance, incarnation) → released term
 
     # --- lease holders
+
+    def matters(self, process: Process) -> bool:
+        """May this turn have changed who holds a lease, or what covers it to its end? A longer vow covers no less.
+
+        Where clocks stood still time alone changes who is stale: then every turn matters.
+        """
+        state, board = process.turn.core._state, process.board
+        seen = (board.lease_end, state.configuration, state.configuration_index <= state.commit_index)
+        former, was_leading, before, vow = self._seen.get(process.key, (None, False, seen, state.vow.end))
+        self._seen[process.key] = (process, board.leading, seen, state.vow.end)
+        if former is not process or was_leading != board.leading or self._world.clocks_stopped:
+            return True
+        ended = (process.now.reached(state.vow.end) or state.vow.end.boot < vow.boot
+                 or state.vow.end.raw < vow.raw)
+        return ended or (board.leading and any(one is not other for one, other in zip(seen, before)))
 
     def given_up(self, instance: Instance, incarnation: int, term: int) -> None:
         """A RELEASE of this term has left: no lease is held in it any more (P4)."""

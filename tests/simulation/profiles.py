@@ -94,7 +94,7 @@ PROFILES = {profile.name: profile for profile in (
     Profile("groups", {"power_all": 3, "kill_all": 3, "stop_all": 2, "crash": 2, "partition": 1},
             "all end at once, and start again", every_ms=(100, 700)),
     Profile("flaps", {"remove": 5, "add": 2, "kill_leader": 2, "crash": 2, "isolate_leader": 1, "wipe": 1},
-            "voters removed and added under faults", sizes=(3, 4, 5), every_ms=(150, 600), span_ms=4000),
+            "voters removed and added under faults", sizes=(3, 4), every_ms=(120, 450), span_ms=2800),
     Profile("rollbacks", {"back_up": 4, "go_back": 5, "copy": 1, "kill": 2, "isolate_leader": 1, "restart": 1,
                           "one_way": 1, "kill_leader": 1},
             "directories that go back, and copies beside the original (P7)", every_ms=(40, 300),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Dict, NamedTuple, Optional, Tuple
 
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.memory import _DURABLE_TERM
+from raftctl.raft.inputs import LEADER
 from raftctl.raft.messages import Instance
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Remembering:
             self._of(observer)[instance] = known._replace(term=message.term)
 
     def turned(self, observer: Process) -> None:
+        if observer.turn.core.role != LEADER:
+            return
         for instance, index in observer.turn.core.acknowledged:
             known = self._of(observer).get(instance)
             if known is not None and index > known.acked:

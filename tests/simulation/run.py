@@ -129,6 +129,7 @@ def _must_progress(world: World) -> None:
     patience = 10 * max(host.timing.election_max for host in world.hosts)
     # A cluster that is being founded waits for whoever starts last, and for a fresh cluster of one.
     patience += 3000 * MS if set(world.profile.founding) != {"list"} or world.profile.span_ms == 1500 else 0
+    world.clients.ask_members_alone()
     before = world.checkers.committed
     begin = world.clients.done
 

@@ -51,6 +51,7 @@ class World:
         self.hosts: List[Host] = []
         self.copies: List[Host] = []            # second hosts on a copied directory (P7)
         self.excuses: List[str] = []
+        self.clocks_stopped = False             # of any host, at any time so far
         self.bootstrapped: Optional[Host] = None    # by an operator, who may leave out whoever is not there (§6)
         self._by_address: Dict[str, Host] = {}
         self.network = Network(self, profile.latency_ms, profile.slow)

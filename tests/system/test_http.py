@@ -1,4 +1,4 @@
-"""The HTTP pages of real nodes: what a load balancer and Prometheus get, and what strangers can't do to them."""
+"""The HTTP pages of real nodes: what load balancers and Prometheus get, what strangers can't do to them."""
 
 from __future__ import annotations
 

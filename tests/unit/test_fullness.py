@@ -265,3 +265,11 @@ def test_5_5_a_write_is_bounded_and_the_next_takes_the_rest(monkeypatch):
     assert [leader.sync() for _ in range(4)] == [[first], [first + 1, first + 2], [first + 3, first + 4],
                                                  [first + 5]]
     assert leader.write is None
+
+
+def test_an_entry_larger_than_a_write_is_written_alone(monkeypatch):
+    monkeypatch.setattr("raftctl.raft.fullness.WRITE_BYTES", 100)
+    leader = SlowLeader()
+    first = leader.core.view().last_index + 1
+    leader.propose(2)
+    assert [leader.sync(), leader.sync()] == [[first], [first + 1]]

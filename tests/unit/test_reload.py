@@ -1,4 +1,4 @@
-"""host/reload.py: a reading beside the loop, all or nothing, with a deadline; and logs that go on elsewhere."""
+"""host/reload.py: a reading beside the loop, all or nothing, with a deadline; logs that go on elsewhere."""
 
 from __future__ import annotations
 

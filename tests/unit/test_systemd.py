@@ -506,6 +506,13 @@ def test_p9_what_a_users_service_can_not_be_is_refused(content, options, said, w
     assert world.asked() == [] and not world.unit.exists()
 
 
+def test_without_a_manager_of_the_user_nothing_is_changed(world):
+    host = world.host._replace(is_root=False, for_user=True, booted=str(world.folder / "none"))
+    with pytest.raises(RaftctlError, match="no service manager of this user runs .* nothing was changed"):
+        world.install(host, user=True)
+    assert not world.unit.exists() and world.asked() == []
+
+
 def test_p9_root_has_no_services_of_its_own(monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     with pytest.raises(UsageError, match="root's services are the system's"):

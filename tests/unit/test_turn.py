@@ -52,6 +52,28 @@ def test_an_absent_key_is_not_found_and_a_wrong_revision_changes_nothing():
     assert second == ("compare_failed", first.revision, None)
 
 
+def test_a_host_is_welcomed_once_its_admission_is_committed():
+    """Found by seed 81 of flaps: welcomed by an entry that died with its leader, it asked nobody ever again."""
+    world = three()
+    (leader,) = world.leaders()
+    others = [node for node in world.nodes.values() if node is not leader]
+    for node in others:
+        node.kill()
+    joiner = world.add(4, join=int(leader.address[-1]))
+    world.run(300)
+    assert leader.turn.core.configuration.find(joiner.instance) and not leader.turn.core.is_settled
+    assert not joiner.turn.cluster_id
+    leader.kill()
+    for node in others:
+        node.start()
+        node.finish()
+    world.run(3000)
+    leader.start()
+    leader.finish()
+    world.run(8000)
+    assert joiner.state == "FOLLOWER" and joiner.turn.cluster_id == leader.turn.cluster_id
+
+
 def test_a_read_waits_until_its_index_is_applied():
     """A cluster of one confirms a read in the very turn in which it commits what its disk held."""
     world = World()
