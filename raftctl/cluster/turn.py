@@ -25,7 +25,6 @@ from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.removing import Removing
 from raftctl.cluster.serving import CHANGE, TAKEN_OVER, TRANSFER, Ask, Serving, encode_reply
-from raftctl.cluster.takeover import HostWork
 from raftctl.cluster.disowning import Disowning
 from raftctl.raft import inputs
 from raftctl.raft.configuration import NOBODY, Malformed, decode
@@ -58,7 +57,7 @@ class Turn:
         self.reached: Dict[str, Reached] = {}
         self._changing = Changing(core, self.joining, removing, handing, self.serving, self.reached)
         self._applying = Applying(core, store, self.serving, log_bytes)
-        self._leading = Leading(identity.instance, core, self._applying, self.serving, handing,
+        self.leading = Leading(identity.instance, core, self._applying, self.serving, handing,
                                 takeover_delay, self._report_work)
         self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
@@ -104,7 +103,7 @@ class Turn:
         if kind == handshake.RAFT:
             self._receive_raft(now, hello, body)
         elif kind == handshake.OUTGOING:
-            self._leading.heard(now, hello.instance, body)
+            self.leading.heard(now, hello.instance, body)
         elif hello.role == handshake.GUARDIAN:
             raise PeerFault(f"{hello.address}: a guardian may only release")
         elif kind in _FRAMES:
@@ -136,16 +135,8 @@ class Turn:
         self.core.step(now, inputs.Health(ok))
 
     def resign(self, now: Instant) -> None:
-        """The outgoing work has ended: RELEASE (P4), once the cluster knows that; see `has_resigned`."""
-        self._leading.resign(now, self._timing.election_max)
-
-    @property
-    def has_resigned(self) -> bool:
-        return self._leading.has_resigned
-
-    def host_works(self, now: Instant, work: HostWork) -> None:
-        """The guardian says what of this host's work is over (P6)."""
-        self._leading.host_works(work)
+        """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`."""
+        self.leading.resign(now, self._timing.election_max)
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""
@@ -170,7 +161,7 @@ class Turn:
             if due is not None and now.boot >= due:
                 self._founding.alarm(now.boot)
             self._carry_out_founding(now)
-        self._leading.before(now)
+        self.leading.before(now)
         self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
@@ -184,9 +175,9 @@ class Turn:
         for peer, wanted in ready.chunks:
             self.ports.read_chunk(peer, wanted)
         self._applying.carry_out(ready)
-        waited = self._leading.wait
-        again = self._leading.look(now, ready.view, stops=self._stopping)
-        self._decisions += self._leading.decisions(waited)
+        waited = self.leading.wait
+        again = self.leading.look(now, ready.view, stops=self._stopping)
+        self._decisions += self.leading.decisions(waited)
         snapshot = self._applying.due(now)
         if snapshot:
             self.ports.take_snapshot(*snapshot)
@@ -241,8 +232,8 @@ class Turn:
             waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
         return Shown(view, self._applying.applied, self.cluster_id, leader, waiting, refusal, self._stopping,
-                     self.core.durable, self._is_fresh, self._reason, self._offered, self._leading.wait,
-                     self._leading.index)
+                     self.core.durable, self._is_fresh, self._reason, self._offered, self.leading.wait,
+                     self.leading.index)
 
     # --- frames
 
@@ -297,12 +288,6 @@ class Turn:
     def _join_replied(self, now: Instant, hello: Hello, body: bytes) -> None:
         if self._founding and self._is_fresh and hello.cluster_id:
             self._founding.replied(now.boot, hello.address, read_reply(body))
-
-    def _forwarded(self, now: Instant, hello: Hello, body: bytes) -> None:
-        self.serving.forwarded(now, hello.address, body)
-
-    def _forward_reply(self, now: Instant, hello: Hello, body: bytes) -> None:
-        self.serving.forward_reply(now, body)
 
     # --- acts
 
@@ -404,8 +389,10 @@ class Turn:
 
 _FRAMES = {
     handshake.FOUND: Turn._found, handshake.FOUND_ACK: Turn._found_ack, handshake.WELCOME: Turn._welcomed,
-    handshake.JOIN: Turn._asked_to_join, handshake.FORWARD: Turn._forwarded,
-    handshake.FORWARD_REPLY: Turn._forward_reply, handshake.JOIN_REPLY: Turn._join_replied,
+    handshake.JOIN: Turn._asked_to_join,
+    handshake.FORWARD: lambda turn, now, hello, body: turn.serving.forwarded(now, hello.address, body),
+    handshake.FORWARD_REPLY: lambda turn, now, hello, body: turn.serving.forward_reply(now, body),
+    handshake.JOIN_REPLY: Turn._join_replied,
 }
 
 

@@ -28,7 +28,6 @@ from raftctl.cluster.ports import Identity
 from raftctl.cluster.takeover import HostWork
 from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
-from raftctl.config.nodes import refuse_join
 from raftctl.disk.directory import open_directory
 from raftctl.disk.writer import Writer
 from raftctl.net.binding import NotHere
@@ -47,6 +46,7 @@ from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.snapshotter import Snapshotter
+from raftctl.node.rejoining import parse_target
 from raftctl.node.status import Status
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Timing
@@ -138,10 +138,9 @@ class Daemon:
         self._endpoints = Endpoints(self._tell, identity.address)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
-        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), draw,
-                    Standing(node.priority, preempt=node.preempt))
         drain = Drain(node.data_dir, self._inbox)
-        drain.begin(core, clock.now())
+        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), draw,
+                    Standing(node.priority, healthy=not drain.is_on, preempt=node.preempt))
         founding = None
         if not data.restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), draw_id)
@@ -273,13 +272,12 @@ class Daemon:
         self._tell({"kind": tether.STOPPING})
 
     def _resign(self) -> None:
-        """Release the term once the cluster knows that the outgoing work has ended; return when it has left."""
+        """Return when the RELEASE has left, which waits until the cluster knows of the end of the work."""
         self._on_node_thread(lambda turn, now: turn.resign(now))
         deadline_s = time.monotonic() + 2 * self._node.election_max_ns / 1e9
         # A call is answered in the turn after: what `finish` sent before it has left.
-        while not self._on_node_thread(lambda turn, now: turn.has_resigned):
-            if time.monotonic() >= deadline_s:
-                break
+        while (time.monotonic() < deadline_s
+               and not self._on_node_thread(lambda turn, now: turn.leading.has_resigned)):
             time.sleep(RESIGN_LOOK_S)
 
     def _close(self) -> None:
@@ -333,9 +331,8 @@ class Daemon:
         elif message["kind"] == tether.ENDED:
             self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
         elif message["kind"] == tether.WORK:
-            work = HostWork(message["state"], message["index"], message["ended"], message["hooked"],
-                            message["limit"], message["begun"], message["begunWell"])
-            self._inbox.post(Call(lambda turn, now: turn.host_works(now, work)))
+            work = HostWork(*(message[name] for name in tether.MESSAGES[tether.WORK]))
+            self._inbox.post(Call(lambda turn, now: turn.leading.host_works(work)))
         elif message["kind"] == tether.RELOAD:
             secrets = tuple(map(bytes.fromhex, message["secrets"]))
             self._reload(message["logFile"], message["logLevel"], secrets)
@@ -379,7 +376,7 @@ class Daemon:
 
     def _give_up_cluster(self, address: str, discard_data: bool) -> None:
         """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""
-        target = _parse_target(address, self._identity.address)
+        target = parse_target(address, self._identity.address)
         view = self._status.shown.view
         members, is_removed = view.configuration.members, view.removed != ORIGIN
         if len(members) > 1 and not is_removed:
@@ -395,12 +392,3 @@ class Daemon:
         write_atomic(self._join_file, str(target).encode("ascii") + b"\n")
         self._again = True
         self._stop_leading()
-
-
-def _parse_target(text: str, own: str) -> Any:
-    try:
-        target = parse(text)
-        refuse_join(target, parse(own), has_list=False, name="join")
-    except errors.UsageError as error:
-        raise CommandError("bad_request", str(error), hint="nothing was changed") from error
-    return target

@@ -11,7 +11,6 @@ import threading
 from raftctl.base.files import write_atomic
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
-from raftctl.raft.core import Core
 from raftctl.raft.inputs import Health
 
 _NAME = "drained"
@@ -19,17 +18,12 @@ _CAUSE = {True: "drained by an operator", False: "undrained by an operator"}
 
 
 class Drain:
-    """Any thread, save for `begin`. `is_on` is what was asked last and is on disk."""
+    """Any thread. `is_on` is what was asked last and is on disk."""
 
     def __init__(self, data_dir: str, inbox: Inbox) -> None:
         self._path, self._inbox = os.path.join(data_dir, _NAME), inbox
         self._lock = threading.Lock()
         self.is_on = os.path.exists(self._path)
-
-    def begin(self, core: Core, now: object) -> None:
-        """Tell `core` at the start of the process."""
-        if self.is_on:
-            core.step(now, Health(False, _CAUSE[True]))  # type: ignore[arg-type]
 
     def keep(self, is_on: bool) -> None:
         """Put it on disk; raise `OSError` with nothing changed."""

@@ -304,7 +304,7 @@ class Process(Ports):
         self.world.after(0, self._await_release)
 
     def _await_release(self) -> None:
-        if self.turn.has_resigned:
+        if self.turn.leading.has_resigned:
             self.host.stopped(self)
         elif self.is_alive:
             self.world.after(MS, self._await_release)
