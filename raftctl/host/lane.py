@@ -42,6 +42,8 @@ def read_facts(message: Dict[str, Any]) -> Facts:
 class Lane:
     """All methods from the guardian's thread. `on_outgoing_done` answers each `outgoing`, maybe inside it."""
 
+    process_type = HookProcess
+
     def __init__(
         self, loop: Loop, node: NodeConfig, log: logging.Logger, on_outgoing_done: Callable[[], None],
         on_failure: Callable[[], None], work: Work,
@@ -177,7 +179,7 @@ class Lane:
         again = f", try {effect.attempt}" if effect.attempt > 1 else ""
         self._say(effect.hook,
                   f"begins, term {effect.facts.term}: {effect.facts.reason or effect.facts.state}{again}")
-        process = HookProcess(self._loop, lambda line: self._say(effect.hook, line), self._ended)
+        process = self.process_type(self._loop, lambda line: self._say(effect.hook, line), self._ended)
         try:
             process.start(hook_argv(hook.argv, note), hook_environment(os.environ, told), told, hook.timeout_ns)
         except OSError as error:

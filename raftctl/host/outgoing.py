@@ -71,8 +71,11 @@ class Work:
         self._begun, self._begun_well = 0, True
         self._remover: Optional[subprocess.Popen] = None
         self._timer: Optional[Timer] = None
-        self.found = read_note(self._path)
+        self.found = self._read_note()
         self._state, self._open = (OPEN, self.found.index) if self.found else (NONE, 0)
+
+    def _read_note(self) -> Optional[Note]:
+        return read_note(self._path)
 
     def configure(self, hooks: Dict[str, Hook]) -> None:
         self._hooks = hooks

@@ -11,7 +11,6 @@ from raftctl.base.addresses import Address
 from raftctl.base.instants import Instant
 from raftctl.cluster import hookplan
 from raftctl.config.model import Hook, NodeConfig
-from raftctl.host import lane as lane_module
 from raftctl.host.hooks import Outcome
 from raftctl.host.lane import Lane
 from raftctl.host.loop import Loop
@@ -49,7 +48,7 @@ class FakeProcess:
 
 @pytest.fixture
 def lane(monkeypatch):
-    monkeypatch.setattr(lane_module, "HookProcess", FakeProcess)
+    monkeypatch.setattr(Lane, "process_type", FakeProcess)
     monkeypatch.setattr(FakeProcess, "started", [])
     loop, board = Loop(), Board.create()
     hook = Hook(("/bin/true",), SECOND, 1)
