@@ -19,10 +19,14 @@ from raftctl.store.takeovers import Record
 
 
 class Wait(NamedTuple):
-    """Why a leader is no LEADER to users yet, and until when at most (None: it is not known)."""
+    """Why a leader is no LEADER to users yet, and until when at most (None: it is not known).
+
+    `is_long`: by the work of a host, not just for an entry to be applied.
+    """
 
     reason: str
     until: Optional[Instant]
+    is_long: bool
 
 
 class Leading:
@@ -73,14 +77,14 @@ class Leading:
         was_handing_over = self._core.is_handing_over
         for refusal in self._handing.look(now, self._core, self._takeover, self._last):
             self._serving.refused(refusal)
-        leadership = None
+        leadership, is_ready = None, True
         if self._core.role == LEADER:
             is_ready = self._applying.applied >= self._core.term_start
             is_fit = not stops and now.within(view.lease_end)
             leadership = Leadership(view.term, self._core.led_since, is_ready, is_fit, self._handing.yields)
         verdict = self._takeover.look(now, self._last, leadership)
         self.index = verdict.index
-        self.wait = Wait(verdict.waits, verdict.until) if verdict.waits else None
+        self.wait = Wait(verdict.waits, verdict.until, is_ready) if verdict.waits else None
         for token, answer in self._answers(leadership, verdict):
             self._serving.ended(token, answer)
         if verdict.report:
@@ -105,9 +109,9 @@ class Leading:
         return member.address if member else f"a former member, {instance[:8]}"
 
     def decisions(self, before: Optional[Wait]) -> List[Decision]:
-        """Return what to say of a wait that began or ended since `before`."""
-        if self.wait and (before is None or before.reason != self.wait.reason):
-            return [Decision(self.wait.reason, "is no LEADER to users yet")]
-        if before and not self.wait and self._core.role == LEADER:
-            return [Decision("nothing to wait for any more", "may be LEADER to users")]
+        """Return what to say of a wait that began or ended since `before`; not of one for the own no-op."""
+        if self.wait and self.wait.is_long and (before is None or before.reason != self.wait.reason):
+            return [Decision(self.wait.reason, "is no LEADER to users")]
+        if before and before.is_long and not self.wait and self._core.role == LEADER:
+            return [Decision("there is nothing to wait for any more", "may be LEADER to users")]
         return []

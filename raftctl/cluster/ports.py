@@ -44,6 +44,11 @@ class Shown(NamedTuple):
     wait: Optional[Wait] = None
     record: int = 0
 
+    @property
+    def cause(self) -> str:
+        """Why the state is what it is: for people, and for hooks."""
+        return self.waiting_for or (self.wait.reason if self.wait else self.reason)
+
     def state(self, now: Instant, own: str) -> str:
         """Return the state that users see (design §3) now; LEADER ends with the lease, not with a turn."""
         view = self.view

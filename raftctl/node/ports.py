@@ -103,7 +103,7 @@ class NodePorts(Ports):
         member = view.configuration.find(self._identity.instance)
         role = "none" if member is None else "voter" if member.voter else "learner"
         self._tell({"kind": "state", "state": state, "previous": self._state or "UNINITIALIZED",
-                    "term": view.term, "leader": shown.leader_address, "reason": shown.reason, "role": role,
+                    "term": view.term, "leader": shown.leader_address, "reason": shown.cause, "role": role,
                     "members": list(members), "clusterId": shown.cluster_id, "record": shown.record})
         leader = shown.leader_address or "unknown"
         text = shown.waiting_for or f"{state} in term {view.term}, leader {leader}"

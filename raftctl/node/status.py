@@ -124,10 +124,8 @@ class Status:
         """Return why the state is what it is, and for how long at most a leader still waits (P6), in ms."""
         shown = self._shown
         wait = shown.wait
-        if wait is None or state != "CANDIDATE":
-            return shown.waiting_for or shown.reason, None
-        if wait.until is None:
-            return wait.reason, None
+        if wait is None or wait.until is None or state != "CANDIDATE":
+            return shown.cause, None
         left_ms = -(-now.until(wait.until) // _MS)
         return f"{wait.reason}, {left_ms / 1000:.1f} s more at most", left_ms
 

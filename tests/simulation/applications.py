@@ -248,7 +248,7 @@ class Guardian:
             return
         previous, self._said = (self._said or ("UNINITIALIZED",))[0], said
         message = {"kind": "state", "state": state, "previous": previous, "term": shown.view.term,
-                   "leader": shown.leader_address, "reason": shown.reason, "role": "voter", "members": [],
+                   "leader": shown.leader_address, "reason": shown.cause, "role": "voter", "members": [],
                    "clusterId": shown.cluster_id, "record": shown.record}
         self._lane_later(process, message)
 
