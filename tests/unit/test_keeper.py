@@ -32,7 +32,7 @@ sys.exit(status)
 """
 LOCKED = {"kind": "locked", "instance": "n1", "incarnation": 3, "term": 6, "clusterId": "c" * 32}
 STATE = {"kind": "state", "state": "LEADER", "previous": "CANDIDATE", "term": 7, "leader": "tcp://h1:1",
-         "reason": "r", "role": "voter", "members": [], "clusterId": "c" * 32}
+         "reason": "r", "role": "voter", "members": [], "clusterId": "c" * 32, "record": 12}
 
 
 @pytest.fixture

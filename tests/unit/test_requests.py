@@ -19,7 +19,7 @@ class Node:
     def __init__(self, answer=None, founds=True):
         self.answer, self.founds = answer, founds
         self.notes = []
-        self.requests = Requests(self, self, None, self)
+        self.requests = Requests(self, self, None, self, None)
 
     def post(self, ask):
         if self.answer is not None:
