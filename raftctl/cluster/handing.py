@@ -119,7 +119,9 @@ class Handing(Desk):
         if verdict.waits or (host and host.hooked and not 0 < host.begun == verdict.index):
             return []
         well = not host or not host.hooked or host.begun_well
-        answer = Answer(None, 0, own.encode("ascii")) if well else Answer("refused", 0, b"its leader hook failed; it leads on")
+        answer = Answer(None, 0, own.encode("ascii"))
+        if not well:
+            answer = Answer("refused", 0, b"its leader hook failed; it leads on")
         found = [(token, answer) for token in self._watches]
         self._watches.clear()
         return found

@@ -71,7 +71,7 @@ class Ended(NamedTuple):
 
 
 class NotStarted(NamedTuple):
-    """The `leader` hook was not started: the lease was over at that instant, or its record; `facts` say so."""
+    """The `leader` hook was not started: lease or record were over at that instant; `facts` say so."""
 
     facts: Facts
 
@@ -150,7 +150,7 @@ class Plan:
         self._retries = dict(retries)
 
     def led_before(self, term: int) -> None:
-        """A `leader` hook of a former guardian ran in `term`, and `follower` has not ended since: it is due."""
+        """A `leader` hook of a former guardian ran in `term`, and `follower` not since: it is due."""
         require(self._last is None, "led before, but it began already", self._last)
         self._last, self._last_term = LEADER_HOOK, term
 
@@ -161,7 +161,8 @@ class Plan:
     @property
     def is_outgoing(self) -> bool:
         """Is a `leader` hook being ended, or is `follower` running or to be tried again?"""
-        return self.will_retry(FOLLOWER_HOOK) or self._running == FOLLOWER_HOOK or (self._running == LEADER_HOOK and self._ending)
+        return (self.will_retry(FOLLOWER_HOOK) or self._running == FOLLOWER_HOOK
+                or (self._running == LEADER_HOOK and self._ending))
 
     @property
     def running(self) -> Optional[str]:

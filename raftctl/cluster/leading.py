@@ -53,7 +53,8 @@ class Leading:
             self._takeover.heard(now, instance, body)
 
     def resign(self, now: Instant, patience: int) -> None:
-        """Release the term once it is committed that the outgoing work has ended, at most `patience` ns on."""
+        """Release the term once it is committed that the outgoing work has ended, at latest after `patience` ns.
+        """
         self._resign_by = now.plus(patience)
 
     @property

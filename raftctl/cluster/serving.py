@@ -151,7 +151,8 @@ class Serving:
         ask = self._open.get(token)
         if ask is None:
             return
-        untouched = token in self._waiting or (ask.kind in self._desks and self._desks[ask.kind].withdraw(token))
+        desk = self._desks.get(ask.kind)
+        untouched = token in self._waiting or (desk is not None and desk.withdraw(token))
         unknown = ask.kind != READ and not untouched
         self._answer(token, _UNKNOWN if unknown else _NO_LEADER)
 

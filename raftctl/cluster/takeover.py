@@ -64,7 +64,7 @@ class HostWork(NamedTuple):
 
 
 class Leadership(NamedTuple):
-    """What a leader is. `since`: its election; `is_ready`: its no-op is applied; `is_fit`: it holds the lease,
+    """What a leader is. `since`: its election; `is_ready`: its no-op is applied; `is_fit`: it has the lease,
     and may be LEADER for all else. `yields`: why it hands over by its own will, "" where it does not."""
 
     term: int
@@ -113,7 +113,7 @@ class Takeover:
             self._ended[instance] = max(self._ended.get(instance, 0), index)
 
     def look(self, now: Instant, last: Optional[Record], leadership: Optional[Leadership]) -> Verdict:
-        """Return what follows from `last`, the last record that is applied here; None: this node leads not."""
+        """Return what follows from `last`, the last record that is applied here; None: it does not lead."""
         if leadership is None:
             return self._follow(now, last)
         if not leadership.is_ready:

@@ -25,6 +25,7 @@ from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.removing import Removing
 from raftctl.cluster.serving import CHANGE, TAKEN_OVER, TRANSFER, Ask, Serving, encode_reply
+from raftctl.cluster.welcoming import Welcoming
 from raftctl.cluster.disowning import Disowning
 from raftctl.raft import inputs
 from raftctl.raft.configuration import NOBODY, Malformed, decode
@@ -55,13 +56,15 @@ class Turn:
         self.serving = Serving(store, core.step, self._forward, desks)  # type: ignore[arg-type]
         self.joining, self._timing = Joining(timing.heartbeat, timing.election_max), timing
         self.reached: Dict[str, Reached] = {}
-        self._changing = Changing(core, self.joining, removing, handing, self.serving, self.reached)
+        self._welcoming = Welcoming()
+        self._changing = Changing(core, self.joining, removing, handing, self.serving, self._welcoming,
+                                  self.reached)
         self._applying = Applying(core, store, self.serving, log_bytes)
         self.leading = Leading(identity.instance, core, self._applying, self.serving, handing,
                                 takeover_delay, self._report_work)
         self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
-        self._adopting = self._stopping = self._owes_welcome = False
+        self._adopting = self._stopping = False
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
@@ -78,7 +81,7 @@ class Turn:
         self._disowning.accepted(text)
         if self._founding:
             self._founding.link_up(now.boot, text, _facts(hello))
-        self._owes_welcome = self._owes_welcome or self._must_welcome(hello)
+        self._welcoming.owe()
         self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
         self.serving.retry(now)
 
@@ -268,9 +271,12 @@ class Turn:
     def _welcomed(self, now: Instant, hello: Hello, body: bytes) -> None:
         """A leader has admitted this node as a learner: what it sends from now on is our cluster's."""
         cluster_id = body.decode("ascii", "replace")
-        if self.cluster_id or not self._is_fresh or cluster_id != hello.cluster_id or not cluster_id:
+        # It may have joined itself since it dialled us, and shown no cluster then.
+        is_its_own = cluster_id and hello.cluster_id in ("", cluster_id)
+        if self.cluster_id or not self._is_fresh or not is_its_own:
             return
         self._founding = None
+        self._named[hello.instance] = None
         self._decisions.append(Decision(f"{hello.address} welcomes this node",
                                         f"joins cluster {cluster_id[:8]}"))
         self._adopt_cluster(cluster_id)
@@ -310,17 +316,6 @@ class Turn:
         if leader and leader in self.reached:
             self.ports.send(self._address(leader), handshake.OUTGOING, body, True)
 
-    def _must_welcome(self, hello: Hello) -> bool:
-        """Is it a member that knows no cluster yet? Founders get FOUND while somebody holds entry 1."""
-        if hello.cluster_id or not hello.fresh or not self.core.configuration.find(hello.instance):
-            return False
-        entry = self.core.founding_entry
-        founders = self._founding.configuration if self._founding else entry and decode(entry.body)
-        return founders is None or founders.find(hello.instance) is None
-
-    def _welcome(self, address: str) -> None:
-        self.ports.send(self._address(address), handshake.WELCOME, self.cluster_id.encode("ascii"), True)
-
     def _adopt_cluster(self, cluster_id: str) -> None:
         self.ports.adopt_cluster(cluster_id)
         self.cluster_id = cluster_id
@@ -336,18 +331,15 @@ class Turn:
                 self.core.step(now, inputs.Campaign())
 
     def _change_members(self, now: Instant) -> None:
-        self._owes_welcome |= self._changing.look(now)
+        for address, body in self._changing.look(now):
+            self.ports.send(self._address(address), handshake.JOIN_REPLY, body, True)
         if self.core.role != LEADER:
             return
-        for address, body in self._changing.take_replies(now):
-            self.ports.send(self._address(address), handshake.JOIN_REPLY, body, True)
-        if not self._owes_welcome or not self.core.is_settled:
-            return      # welcomed by an entry that a later leader lacks, it would wait for ever
-        self._owes_welcome = False
-        for address, (generation, hello) in self.reached.items():
-            if self._must_welcome(hello):
-                self._welcome(address)      # what it was sent before, it has ignored: begin anew with it
-                self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
+        founders = self._founding.configuration if self._founding else None
+        for address, (generation, hello) in self._welcoming.due(self.core, founders, self.reached):
+            self.ports.send(self._address(address), handshake.WELCOME, self.cluster_id.encode("ascii"), True)
+            # What it was sent before, it has ignored: begin anew with it.
+            self.core.step(now, inputs.LinkUp(hello.instance, generation, hello.incarnation))
 
     def _become_holder(self) -> None:
         entry = self.core.founding_entry

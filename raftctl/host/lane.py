@@ -181,7 +181,8 @@ class Lane:
                   f"begins, term {effect.facts.term}: {effect.facts.reason or effect.facts.state}{again}")
         process = self.process_type(self._loop, lambda line: self._say(effect.hook, line), self._ended)
         try:
-            process.start(hook_argv(hook.argv, note), hook_environment(os.environ, told), told, hook.timeout_ns)
+            process.start(hook_argv(hook.argv, note), hook_environment(os.environ, told), told,
+                          hook.timeout_ns)
         except OSError as error:
             self._log.error("[Event: %s] can't be started: %s", effect.hook, error)
             self._count_failure(effect.hook)

@@ -99,7 +99,8 @@ class Requests:
                                f"nothing was changed, this node waits for an address: {self.waiting}")
         timeout_s = _timeout_s(request)
         if action in _NOTED:
-            self._chronicle.note("asked", f"{action} {request.get('address', request.get('to') or '')}".rstrip(), by=caller.who)
+            whom = request.get("address", request.get("to") or "")
+            self._chronicle.note("asked", f"{action} {whom}".rstrip(), by=caller.who)
         return handler(self, request, timeout_s)
 
     def deliver(self, ask: Ask, answer: Answer) -> None:

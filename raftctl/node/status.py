@@ -134,7 +134,7 @@ class Status:
         return self._call(lambda turn, now: turn.serving.look_up(key), timeout_s)
 
     def member(self, name: str, timeout_s: float) -> Row:
-        """Return the row of the member that `name` means: its name, address, or the address without tcp://."""
+        """Return the row of the member that `name` means: a name, an address, or one without tcp://."""
         rows = self.cluster({}, timeout_s)["members"]
         row = next((row for row in rows if name in (row["name"], row["address"], row["address"][6:])), None)
         if row is None:

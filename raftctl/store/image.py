@@ -1,8 +1,9 @@
 """The bytes of a snapshot of the store: written and read in slices, so that nothing else waits (pitfall 4.4).
 
 Records behind their length (u32): first format (u8), applied index and count of keys (u64 each), and the last
-takeover record if there is one (format 1 had none); then a key each: revision (u64), key size (u16), key, value; big-endian. Keys stand in the order of their revisions,
-which is that of a `Store`'s dictionary: so equal stores have equal bytes, and nothing is sorted.
+takeover record if there is one (format 1 had none); then a key each: revision (u64), key size (u16), key,
+value; big-endian. Keys stand in the order of their revisions, which is that of a `Store`'s dictionary: so
+equal stores have equal bytes, and nothing is sorted.
 """
 
 from __future__ import annotations

@@ -415,9 +415,9 @@ MUTANTS = (
     Mutant("learner_promoted_before_it_caught_up", "cluster/joining.py",
            "        return (progress.match_index >= core.view().commit_index\n                and now",
            "        return (now", ("unit turn", "simulation members")),
-    Mutant("welcomed_before_the_admission_is_committed", "cluster/turn.py",
-           "        if not self._owes_welcome or not self.core.is_settled:",
-           "        if not self._owes_welcome:", ("unit turn",)),
+    Mutant("welcomed_before_the_admission_is_committed", "cluster/welcoming.py",
+           "        if not self._is_owed or not core.is_settled:",
+           "        if not self._is_owed:", ("unit turn",)),
     # --- P7: directories that went back
     Mutant("lower_incarnation_let_in", "cluster/handshake.py",
            "    if theirs.incarnation < seen.incarnation:", "    if False:",

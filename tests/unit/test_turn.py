@@ -11,10 +11,12 @@ from turn_world import World
 from raftctl.base.errors import PeerFault
 from raftctl.cluster.asking import Reply, encode_reply, join_body
 from raftctl.cluster.dialling import CALLER_NS
-from raftctl.cluster.handshake import JOIN, JOIN_REPLY
+from raftctl.cluster.handshake import JOIN, JOIN_REPLY, RAFT, WELCOME
 from raftctl.cluster.joining import ASKING_LIMIT
 from raftctl.cluster.removing import encode_removal
 from raftctl.cluster.serving import CHANGE, PROPOSE, READ, TRANSFER, Ask
+from raftctl.raft.encoding import encode_message
+from raftctl.raft.messages import ORIGIN, Append
 from raftctl.store import commands
 
 
@@ -256,6 +258,20 @@ def test_one_that_asks_no_more_keeps_nobody_out_and_is_dialled_no_more():
     world.run(7000)
     assert joiner.state == "FOLLOWER"
     assert len(leader.targets) == 3
+
+
+def test_a_leader_that_joined_after_it_dialled_us_welcomes_us_all_the_same():
+    world = World()
+    world.add(1)
+    world.run(4000)
+    fresh = world.add(2, (), join=3)
+    hello = fresh.hello()._replace(address="tcp://h:3", instance="i-leader", generation=7)
+    assert (hello.cluster_id, hello.fresh) == ("", True)
+    fresh.turn.frame(world.instant, hello, WELCOME, b"c9")
+    assert fresh.turn.cluster_id == "c9"
+    append = Append(4, 1, 500_000_000, 1, ORIGIN, 0, ())
+    fresh.turn.frame(world.instant, hello, RAFT, encode_message(append))
+    assert fresh.turn.core.view().leader == "i-leader"
 
 
 def removal(address, *, forced=False):
