@@ -53,8 +53,7 @@ class Leading:
             self._takeover.heard(now, instance, body)
 
     def resign(self, now: Instant, patience: int) -> None:
-        """Release the term once it is committed that the outgoing work has ended, at latest after `patience` ns.
-        """
+        """Release the term once the end of the outgoing work is committed, at most `patience` ns from now."""
         self._resign_by = now.plus(patience)
 
     @property

@@ -49,12 +49,13 @@ class Node:
 
     def look(self, ms, term=None, since_ms=0, **fields):
         """Return the last verdict of a leader of `term` (None: of a follower) once nothing more is proposed."""
-        while True:
+        for _ in range(4):
             leadership = Leadership(term, at(since_ms), True, **fields) if term else None
             found = self.takeover.look(at(ms), self.log.last, leadership)
             if found.propose is None:
                 return found
             self.log.append(term, found.propose)
+        raise AssertionError("it proposes for ever")
 
 
 class Log:
