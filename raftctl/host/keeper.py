@@ -102,6 +102,7 @@ class Keeper:
         self._log.info("node started, process %d", self._child.pid)
         self._locked, self._endpoints, self._was_reloaded = None, (), False
         self._lane.attach(self._child.board)
+        self._lane.look()       # what a former run left open is ended before the node may lead
         self._loop.watch(self._child.tether, READ, self._read_tether)
         self._move(children.SPAWNED)
 
