@@ -16,6 +16,7 @@ import zlib
 from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from raftctl.base.errors import OurFault, PeerFault, require
+from raftctl.base.groups import Group
 from raftctl.base.instants import Instant
 from raftctl.base.objects import parse_object
 
@@ -40,9 +41,9 @@ WORK = "work"
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
 # kinds are ignored: after an upgrade in place the node is newer than its guardian.
 MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
-    # It has the lock of its directory, and there the note of a `leader` hook of a former run, if any; `origin`
-    # says whether that ran in this directory: one of ORIGINS.
-    OPENED: {"instance": (str,), "note": (str, type(None)), "origin": (str,)},
+    # It has the lock of its directory, and there the note of a `leader` hook of a former run, if any. Was that
+    # run in this very directory, and since this host was booted?
+    OPENED: {"instance": (str,), "note": (str, type(None)), "sameLock": (bool,), "sameBoot": (bool,)},
     LOCKED: {"instance": (str,), "incarnation": (int,), "term": (int,), "clusterId": (str,)},
     READY: {},
     STATUS: {"text": (str,)},
@@ -65,9 +66,6 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     WORK: {"state": (str,), "index": (int,), "ended": (int,), "hooked": (bool,), "limit": (int,),
            "begun": (int,), "begunWell": (bool,)},
 }
-# Of a data directory, by what its file `instance` says: the process before was started here; on this host,
-# but in another directory, of which this is a copy; on another host, or before this one was booted.
-HERE, COPY, ELSEWHERE = ORIGINS = ("here", "copy", "elsewhere")
 # The guardian is silent, or the node: looked for as often as PING.
 PULSE_NS = 1_000_000_000
 LINE_LIMIT = 256 * 1024
@@ -129,14 +127,6 @@ class BoardState(NamedTuple):
     term: int = 0
     leading: bool = False
     lease_end: Instant = Instant(0, 0)
-
-
-class Group(NamedTuple):
-    """A process group that the guardian started: its number, and when its first process began, in clock ticks
-    since boot (proc(5)): a number may be given out again."""
-
-    number: int
-    begun: int
 
 
 _MAGIC = b"raftctl2"

@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import DiskFault, require
 from raftctl.disk import records, recovery
-from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_range, reserve, write_all
+from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_all, read_range, reserve, write_all
 from raftctl.disk.records import Batch, Segment
 from raftctl.disk.recovery import Replay
 from raftctl.disk.snapshots import Snapshots
@@ -283,6 +283,25 @@ class Journal:
 
 def segment_name(number: int) -> str:
     return f"{number:010d}"
+
+
+def read_term(log_path: str, instance: str, files: Files = SYSTEM) -> int:
+    """Return the term in the log of a directory whose lock is held; changes nothing. Raises `DiskFault`.
+
+    Of the newest segment that has a record: it repeats the hard state.
+    """
+    with guarded(log_path, "reading the journal"):
+        numbers = _numbers(log_path, files.names(log_path))
+    for number in reversed(numbers):
+        path = os.path.join(log_path, segment_name(number))
+        with guarded(path, "reading"):
+            data = read_all(files, path)
+        if recovery.is_zeros(data):
+            continue                        # made ahead
+        replay = Replay(instance)
+        replay.take(path, number, data, is_last=True)
+        return replay.hard_state.term
+    return 0
 
 
 def _numbers(log_path: str, names: List[str]) -> List[int]:

@@ -13,17 +13,17 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl import tether
+from raftctl.base import groups
 from raftctl.base.errors import DONE, PeerFault
 from raftctl.cluster import handshake
-from raftctl.cluster.handshake import Hello
 from raftctl.config.model import NodeConfig
 from raftctl.host import children
 from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
-from raftctl.host.outgoing import Work
-from raftctl.host.release import Delivery, Endpoint, read_endpoints
+from raftctl.host.outgoing import Work, parse_note
+from raftctl.host.release import Delivery, Endpoint, greeting, read_endpoints, summary
 from raftctl.net import digest
 from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release
@@ -71,7 +71,7 @@ class Keeper:
         self._known: Optional[Dict[str, Any]] = None
         self._peers: Tuple[Endpoint, ...] = ()
         self._deliveries: List[Delivery] = []
-        self._stop_asked = False
+        self._stop_asked = self._was_opened = False
         # The word about an end that the next process is to hear.
         self._last_end: Optional[Dict[str, Any]] = None
         # Whether the file was read anew after this process was started, which may have read the old one.
@@ -102,7 +102,6 @@ class Keeper:
         self._log.info("node started, process %d", self._child.pid)
         self._locked, self._endpoints, self._was_reloaded = None, (), False
         self._lane.attach(self._child.board)
-        self._lane.look()       # what a former run left open is ended before the node may lead
         self._loop.watch(self._child.tether, READ, self._read_tether)
         self._move(children.SPAWNED)
 
@@ -184,6 +183,22 @@ class Keeper:
             receive(self, message)
             self._around.observe(self.node, message)
             self._around.changed()
+
+    def _receive_opened(self, message: Dict[str, Any]) -> None:
+        """What a former run left open is ended before the node may lead: only by who has the lock, and not in a
+        copy of the directory, beside which the other may lead (pitfall 1.3)."""
+        text, was_opened, self._was_opened = message["note"], self._was_opened, True
+        if text is None or was_opened:
+            return
+        same_lock, same_boot = message["sameLock"], message["sameBoot"]
+        if same_boot and not same_lock:
+            self._log.warning("outgoing: this directory is a copy; the work of the other one is let alone")
+            return
+        note = parse_note(text)
+        if same_boot and note.group and groups.is_led(note.group):
+            # Its guardian and its node were killed: nobody is left who gave it a grace.
+            groups.end(note.group, signal.SIGKILL)
+        self._lane.left_behind(note, names_record=same_lock and note.instance == message["instance"])
 
     def _receive_locked(self, message: Dict[str, Any]) -> None:
         self._locked = self._known = message
@@ -286,27 +301,24 @@ class Keeper:
             return
         release = Release(locked["instance"], shown.incarnation, shown.term)
         self._deliver(locked, shown.term, (handshake.RAFT, encode_message(release)), self._endpoints,
-                      lambda results: self._log.info("released term %d: %s", shown.term, _summary(results)))
+                      lambda results: self._log.info("released term %d: %s", shown.term, summary(results)))
 
     def _deliver_work(self, body: bytes) -> None:
         if self._known:
             self._deliver(self._known, self._known["term"], (handshake.OUTGOING, body), self._peers,
-                          lambda results: self._log.debug("outgoing work: %s", _summary(results)))
+                          lambda results: self._log.debug("outgoing work: %s", summary(results)))
 
     def _deliver(self, locked: Dict[str, Any], term: int, frame: Tuple[int, bytes],
                  endpoints: Tuple[Endpoint, ...], say: Callable[[Dict[str, str]], None]) -> None:
         """Send one frame to the peers, in the role of the guardian of the process that said `locked`."""
-        node = self.node
-        own = Hello(handshake.VERSION, handshake.GUARDIAN, self._cluster_id, str(node.address), "",
-                    locked["instance"], locked["incarnation"], "", term,
-                    election_min_ns=node.election_min_ns, heartbeat_ns=node.heartbeat_ns)
+        own = greeting(self.node, self._cluster_id, locked["instance"], locked["incarnation"], term)
 
         def finish(results: Dict[str, str]) -> None:
             self._deliveries.remove(delivery)
             say(results)
             self._around.changed()
 
-        delivery = Delivery(self._loop, own, node.secrets, *frame, endpoints, finish)
+        delivery = Delivery(self._loop, own, self.node.secrets, *frame, endpoints, finish)
         self._deliveries.append(delivery)
 
     def _start_later(self, wait_ns: int) -> None:
@@ -371,13 +383,8 @@ class Keeper:
             self._timer.cancel()
 
 
-def _summary(results: Dict[str, str]) -> str:
-    if not results:
-        return "there is no peer"
-    return ", ".join(f"{address} {problem or 'knows'}" for address, problem in sorted(results.items()))
-
-
 _RECEIVE = {
+    tether.OPENED: Keeper._receive_opened,
     tether.LOCKED: Keeper._receive_locked,
     tether.READY: Keeper._receive_ready,
     tether.STATUS: Keeper._receive_status,

@@ -15,6 +15,7 @@ import subprocess
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from raftctl import tether
+from raftctl.base.groups import Group
 from raftctl.cluster import takeover
 from raftctl.cluster.hookplan import FOLLOWER_HOOK, LEADER_HOOK, RETRY_DELAY_NS
 from raftctl.cluster.takeover import ENDED, FAILED, GOES_ON, GOES_ON_EVERY_NS, NONE, OPEN, HostWork
@@ -27,23 +28,30 @@ _REMOVE = ("/bin/sh", "-c", 'exec rm -f -- "$0"')
 
 
 class Note(NamedTuple):
-    """What a `leader` hook left behind whose outgoing work has not ended; 0 and "" where it can't be read."""
+    """What a `leader` hook left behind whose outgoing work has not ended; 0 and "" where it can't be read.
+
+    `group`: the hook's own, None where it can't be read.
+    """
 
     instance: str
     index: int
     term: int
+    group: Optional[Group] = None
 
 
-def read_note(path: str) -> Optional[Note]:
-    """Return the note at `path`, None where there is none."""
+def parse_note(text: str) -> Note:
+    """Return what `text`, which stood in `outgoing`, says."""
+    first, _, rest = text.partition("\n")
     try:
-        with open(path, encoding="ascii") as file:
-            found = json.load(file)
-        return Note(str(found["instance"]), int(found["index"]), int(found["term"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(first)
+        note = Note(str(found["instance"]), int(found["index"]), int(found["term"]))
+    except (ValueError, KeyError, TypeError):
         return Note("", 0, 0)       # it is there: that is what counts
+    try:
+        number, begun = map(int, rest.split())
+    except ValueError:
+        return note
+    return note._replace(group=Group(number, begun))
 
 
 def limit_ns(hooks: Dict[str, Hook]) -> int:
@@ -71,11 +79,12 @@ class Work:
         self._begun, self._begun_well = 0, True
         self._remover: Optional[subprocess.Popen] = None
         self._timer: Optional[Timer] = None
-        self.found = self._read_note()
-        self._state, self._open = (OPEN, self.found.index) if self.found else (NONE, 0)
+        self._state, self._open = NONE, 0
 
-    def _read_note(self) -> Optional[Note]:
-        return read_note(self._path)
+    def left_behind(self, note: Note, *, names_record: bool) -> None:
+        """A former run left `note`: its work is still open. `names_record`: its number is one of this node's."""
+        self._state, self._open = OPEN, note.index if names_record else 0
+        self._tell()
 
     def configure(self, hooks: Dict[str, Hook]) -> None:
         self._hooks = hooks
@@ -89,9 +98,7 @@ class Work:
 
     def of_instance(self, instance: str) -> None:
         """The node says which instance it is: records of another name nothing here."""
-        if self._instance == "" and self.found and self.found.instance != instance:
-            self._open = 0
-        elif self._instance not in ("", instance):
+        if self._instance not in ("", instance):
             self._armed = self._ended = self._begun = self._open = 0
         self._instance = instance
 
@@ -118,8 +125,8 @@ class Work:
         """A `leader` hook is about to begin: return the note that it writes first, and its text."""
         self._state, self._open = OPEN, self._armed
         self._tell()
-        note = Note(self._instance, self._open, term)
-        return self._path, json.dumps(note._asdict(), separators=(",", ":"))
+        note = {"instance": self._instance, "index": self._open, "term": term}
+        return self._path, json.dumps(note, separators=(",", ":"))
 
     def leader_hook_ended(self, *, well: bool) -> None:
         """A `leader` hook has run to its end, and will not be tried again."""
@@ -165,6 +172,10 @@ class Work:
             self._remover = subprocess.Popen([*_REMOVE, self._path], stdin=subprocess.DEVNULL)
         except OSError as error:
             self._log.error("%s is not removed: %s", self._path, error)
+
+    @property
+    def is_removing(self) -> bool:
+        return self._remover is not None
 
     def reap(self) -> bool:
         """Look whether the note is removed by now (SIGCHLD); return whether that is news."""

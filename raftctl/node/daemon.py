@@ -28,7 +28,7 @@ from raftctl.cluster.ports import Identity
 from raftctl.cluster.takeover import HostWork
 from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
-from raftctl.disk.directory import open_directory
+from raftctl.disk.directory import open_directory, read_note
 from raftctl.disk.writer import Writer
 from raftctl.net.binding import NotHere
 from raftctl.net.error_codes import CommandError
@@ -111,6 +111,9 @@ class Daemon:
         self._again = False
         self._start_id = draw_id(8)
         self._directory = open_directory(node.data_dir, new_instance=draw_id)
+        self._tell({"kind": tether.OPENED, "instance": self._directory.identity.instance,
+                    "note": read_note(node.data_dir), "sameLock": self._directory.same_lock,
+                    "sameBoot": self._directory.same_boot})
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
         self._build(open_data(self._directory))
@@ -135,7 +138,7 @@ class Daemon:
         listed = tuple(str(address) for address in node.cluster_nodes)
         identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
                                              listed)
-        self._endpoints = Endpoints(self._tell, identity.address)
+        self._endpoints = Endpoints(self._tell, identity.address, node.data_dir)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
         drain = Drain(node.data_dir, self._inbox)

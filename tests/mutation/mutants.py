@@ -507,7 +507,7 @@ MUTANTS = (
            "            note = self._work.begin(effect.facts.term)",
            "            self._work.begin(effect.facts.term)", ("unit lane", "simulation takeover")),
     Mutant("what_a_former_run_left_is_forgotten", "host/lane.py",
-           "            self._plan.led_before(work.found.term)\n", "            pass\n", ("unit lane",)),
+           "        self._plan.led_before(note.term)\n", "", ("unit lane",)),
     Mutant("leader_hook_not_ended_at_loss", "cluster/hookplan.py",
            "        self._ending, self._last_term = True, 0\n        return [EndRunning(self._facts.reason)]",
            "        return []", ("unit hookplan",)),

@@ -54,7 +54,7 @@ def test_an_orderly_stop_runs_follower_then_stop_then_lets_the_node_end(guarded)
     node.finish()
     assert world.wait() == 0
     kinds = [message["kind"] for _, message in world.seen()]
-    assert kinds == ["locked", "peers", "ready", "state", "stopping", "ended"]
+    assert kinds == ["opened", "locked", "peers", "ready", "state", "stopping", "ended"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 
 import pytest
 
 from raftctl.base.addresses import Address
+from raftctl.base.groups import Group
 from raftctl.cluster.takeover import ENDED, FAILED, GOES_ON, NONE, OPEN, encode_word
 from raftctl.config.model import Hook, NodeConfig
 from raftctl.host.loop import Loop
-from raftctl.host.outgoing import Note, Work, limit_ns, read_note
+from raftctl.host.outgoing import Note, Work, limit_ns, parse_note
 
 S = 1_000_000_000
 HOOKS = {"leader": Hook(("/l",), S, 0), "follower": Hook(("/f",), 5 * S, 1)}
@@ -73,7 +73,9 @@ def test_without_a_leader_hook_no_record_is_asked_for(world):
 
 def test_p6_the_note_says_whose_work_it_is(world):
     world.begin(12)
-    assert read_note(str(world.note)) == Note("n1", 12, 7)
+    assert parse_note(world.note.read_text()) == Note("n1", 12, 7)
+    world.note.write_text(world.note.read_text() + "\n77 1234\n")
+    assert parse_note(world.note.read_text()) == Note("n1", 12, 7, Group(77, 1234))
     assert world.state() == (OPEN, 12, 0)
 
 
@@ -119,8 +121,8 @@ def test_p6_a_newer_record_is_not_over_with_the_work_of_an_older(world):
 
 def test_p6_a_note_of_a_former_run_is_open_work(world):
     world.begin(12)
-    again = world.work = world.make()
-    assert again.found == Note("n1", 12, 7)
+    world.work = world.make()
+    world.work.left_behind(Note("n1", 12, 7), names_record=True)
     assert world.state() == (OPEN, 12, 0)
     world.end()
     assert world.state() == (NONE, 0, 12)
@@ -128,8 +130,8 @@ def test_p6_a_note_of_a_former_run_is_open_work(world):
 
 
 def test_a_note_of_another_instance_names_no_record_of_this_one(world):
-    world.note.write_text(json.dumps({"instance": "n0", "index": 90, "term": 3}))
-    world.work = world.make()
+    world.note.write_text("whatever")
+    world.work.left_behind(Note("n0", 90, 3), names_record=False)
     assert world.state() == (OPEN, 0, 0)
     world.end()
     assert world.state() == (NONE, 0, 0) and world.sent == []
@@ -148,9 +150,8 @@ def test_a_node_that_begins_anew_as_another_instance_has_other_records(world):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no", '{"instance": "n1", "index": "x", "term": 1}'])
-def test_a_note_that_can_not_be_read_is_one_all_the_same(world, text):
-    world.note.write_text(text)
-    assert read_note(str(world.note)) == Note("", 0, 0)
+def test_a_note_that_can_not_be_read_is_one_all_the_same(text):
+    assert parse_note(text) == Note("", 0, 0)
 
 
 def test_p6_that_it_goes_on_is_repeated_while_it_does(world, monkeypatch):
