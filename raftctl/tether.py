@@ -41,8 +41,8 @@ WORK = "work"
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
 # kinds are ignored: after an upgrade in place the node is newer than its guardian.
 MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
-    # It has the lock of its directory, and there the note of a `leader` hook of a former run, if any. Was that
-    # run in this very directory, and since this host was booted?
+    # It has the lock of its directory, and there the note of a `leader` hook of a former run, if any. Was
+    # that run in this very directory, and since this host was booted?
     OPENED: {"instance": (str,), "note": (str, type(None)), "sameLock": (bool,), "sameBoot": (bool,)},
     LOCKED: {"instance": (str,), "incarnation": (int,), "term": (int,), "clusterId": (str,)},
     READY: {},
@@ -53,7 +53,7 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     STOPPING: {},
     STOP: {},
     # Once a second each way; a node answers from the thread that leads.
-    PING: {},
+    PING: {"pid": (int,)},
     PONG: {},
     # Of each hook that failed, how often, since the guardian began.
     HOOKS: {"failures": (dict,)},

@@ -1,5 +1,6 @@
-"""The hidden command `after-stop`: what a unit runs when its service has ended (ExecStopPost), and a node whose
-guardian has died (P4, P6). Without the proof that nobody is that node any more it does nothing at all.
+"""The hidden command `after-stop`: for a unit whose service has ended, and a node whose guardian died (P6).
+
+Without the proof that nobody is that node any more (P4) it does nothing at all.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _LOGS_CLOSE_S = 2.0
 
 
 def run(options: argparse.Namespace) -> int:
-    """Do it for all nodes of the file, or the one that is named; return the exit status, 0 for nothing too."""
+    """Do it for all nodes of the file, or the one that is named; return the exit status."""
     loaded = _load(options)
     nodes = loaded.nodes if options.node is None else (pick(loaded, options.node),)
     named = _groups(options.board_fd)
@@ -96,8 +97,7 @@ def _prove(held: contextlib.ExitStack, node: NodeConfig, log: logging.Logger, na
 
 
 def _term(node: NodeConfig, left: Left, log: logging.Logger) -> int:
-    """Return the term on disk: the node led in no later one. 0 where it can't be told: then nothing is released.
-    """
+    """Return the term on disk: the node led in no later one. 0 where it can't be told: nothing is released."""
     if not left.identity.cluster_id:
         return 0
     try:

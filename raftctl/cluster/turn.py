@@ -137,9 +137,12 @@ class Turn:
     def health(self, now: Instant, ok: bool) -> None:
         self.core.step(now, inputs.Health(ok))
 
-    def resign(self, now: Instant) -> None:
-        """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`."""
-        self.leading.resign(now, self._timing.election_max)
+    def resign(self, now: Instant, patience: Optional[int] = None) -> None:
+        """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`.
+
+        At most `patience` ns from now; None: one election max.
+        """
+        self.leading.resign(now, self._timing.election_max if patience is None else patience)
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""

@@ -47,7 +47,7 @@ class Directory:
 
     @property
     def same_lock(self) -> bool:
-        """Was the process before this one started in this very directory, not in one that this is a copy of?"""
+        """Was the process before started in this very directory, not in one that this is a copy of?"""
         return (self._before.lock_device, self._before.lock_inode) == (
             self.identity.lock_device, self.identity.lock_inode)
 
@@ -133,8 +133,10 @@ def locked_directory(path: str, *, deadline_s: float, files: Files = SYSTEM) -> 
 
 
 def read_note(path: str) -> Optional[str]:
-    """Return what stands in `outgoing` of the data directory `path`: of a `leader` hook whose outgoing work has
-    not ended (P6). None: nothing does; "" where it can't be read, for it is there."""
+    """Return what stands in `outgoing` of the data directory `path`, None for nothing; "": it can't be read.
+
+    It is of a `leader` hook whose outgoing work has not ended (P6).
+    """
     try:
         with open(os.path.join(path, "outgoing"), encoding="ascii", errors="replace") as file:
             return file.read(_NOTE_LIMIT)

@@ -1,6 +1,6 @@
-"""What is left to do for nodes that have ended without their guardian: RELEASE, process groups, outgoing work.
+"""What is left to do for nodes that ended without a guardian: RELEASE, process groups, outgoing work.
 
-Owns the order (P4, P6, design §4.1): all at once, but the outgoing work waits for the end of the groups. That
+Owns the order (P4, P6, design §4.1): all at once, but the outgoing work waits for the groups. That
 nobody can be the node any more, and which term it may have led in, is the caller's to prove (pitfall 1.3).
 """
 

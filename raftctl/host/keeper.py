@@ -13,7 +13,6 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl import tether
-from raftctl.base import groups
 from raftctl.base.errors import DONE, PeerFault
 from raftctl.cluster import handshake
 from raftctl.config.model import NodeConfig
@@ -22,7 +21,8 @@ from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
-from raftctl.host.outgoing import Work, parse_note
+from raftctl.host.outgoing import Work, read_left
+from raftctl.host.pulse import Pulse
 from raftctl.host.release import Delivery, Endpoint, greeting, read_endpoints, summary
 from raftctl.net import digest
 from raftctl.raft.encoding import encode_message
@@ -62,6 +62,7 @@ class Keeper:
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
+        self._pulse = Pulse(self._loop, lambda: self._kill("it does not answer"))
         self._timer: Optional[Timer] = None
         self._spawned_at = 0
         self._locked: Optional[Dict[str, Any]] = None
@@ -86,6 +87,11 @@ class Keeper:
     def is_over(self) -> bool:
         """Is there nothing left to do for this node?"""
         return self.phase == children.GONE and not self._deliveries
+
+    @property
+    def is_well(self) -> bool:
+        """Does the node answer, where it should?"""
+        return self._pulse.is_well
 
     def start(self) -> None:
         """Start a node process; where that fails, try again as if it had ended."""
@@ -178,6 +184,9 @@ class Keeper:
             self._kill_after(_EOF_NS, "it closed its tether and lives on")
 
     def _receive(self, message: Dict[str, Any]) -> None:
+        if message["kind"] == tether.PONG:
+            self._pulse.answered()      # no news for anybody
+            return
         receive = _RECEIVE.get(message["kind"])
         if receive:
             receive(self, message)
@@ -185,20 +194,11 @@ class Keeper:
             self._around.changed()
 
     def _receive_opened(self, message: Dict[str, Any]) -> None:
-        """What a former run left open is ended before the node may lead: only by who has the lock, and not in a
-        copy of the directory, beside which the other may lead (pitfall 1.3)."""
-        text, was_opened, self._was_opened = message["note"], self._was_opened, True
-        if text is None or was_opened:
-            return
-        same_lock, same_boot = message["sameLock"], message["sameBoot"]
-        if same_boot and not same_lock:
-            self._log.warning("outgoing: this directory is a copy; the work of the other one is let alone")
-            return
-        note = parse_note(text)
-        if same_boot and note.group and groups.is_led(note.group):
-            # Its guardian and its node were killed: nobody is left who gave it a grace.
-            groups.end(note.group, signal.SIGKILL)
-        self._lane.left_behind(note, names_record=same_lock and note.instance == message["instance"])
+        if not self._was_opened:
+            self._was_opened = True
+            found = read_left(message, self._log)
+            if found:
+                self._lane.left_behind(found.note, names_record=found.names_record)
 
     def _receive_locked(self, message: Dict[str, Any]) -> None:
         self._locked = self._known = message
@@ -212,6 +212,7 @@ class Keeper:
             self._tell_work()
             self._tell_end()
             self._tell_settings()
+            self._pulse.begin(self._child.send)
             self._lane.tell_ready()
 
     def _receive_status(self, message: Dict[str, Any]) -> None:
@@ -236,6 +237,7 @@ class Keeper:
         if self._move(children.HOOKS_DONE):
             self._cancel_timer()
         if self.phase == children.ENDING:
+            self._pulse.end()
             self._send(tether.OUTGOING_DONE)
             self._kill_after(_END_NS, "it did not end itself")
         self._around.changed()
@@ -254,6 +256,7 @@ class Keeper:
         self._loop.forget(child.tether)
         child.close()
         self._cancel_timer()
+        self._pulse.end()
         was_ready, self.is_ready = self.is_ready, False
         self.status_text = f"node ended, {exit_text(status)}"
         self._log.log(logging.INFO if orderly else logging.ERROR, "%s", self.status_text)

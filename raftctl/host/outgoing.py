@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from raftctl import tether
+from raftctl.base import groups
 from raftctl.base.groups import Group
 from raftctl.cluster import takeover
 from raftctl.cluster.hookplan import FOLLOWER_HOOK, LEADER_HOOK, RETRY_DELAY_NS
@@ -54,6 +56,33 @@ def parse_note(text: str) -> Note:
     return note._replace(group=Group(number, begun))
 
 
+class Left(NamedTuple):
+    """`names_record`: the note's number is that of a record of this very node."""
+
+    note: Note
+    names_record: bool
+
+
+def read_left(message: Dict[str, Any], log: logging.Logger) -> Optional[Left]:
+    """Return what a former run left open, by the `opened` of a node: so it is of one that has the lock.
+
+    None for nothing, also in a copy of the directory: beside it the other may lead (pitfall 1.3). On another
+    host the work is ended, but nobody is told of a record.
+    """
+    same_lock, same_boot = message["sameLock"], message["sameBoot"]
+    if message["note"] is None:
+        return None
+    if same_boot and not same_lock:
+        log.warning("the data directory is a copy; the work that its original left open is let alone")
+        return None
+    note = parse_note(message["note"])
+    if same_boot and note.group and groups.is_led(note.group):
+        # Its guardian and its node were killed: nobody is left who gave it a grace.
+        log.warning("process group %d has outlived its guardian and is killed", note.group.number)
+        groups.end(note.group, signal.SIGKILL)
+    return Left(note, same_lock and note.instance == message["instance"])
+
+
 def limit_ns(hooks: Dict[str, Hook]) -> int:
     """Return how long outgoing work may take: to end a running `leader` hook, then `follower` with its tries.
     """
@@ -82,7 +111,7 @@ class Work:
         self._state, self._open = NONE, 0
 
     def left_behind(self, note: Note, *, names_record: bool) -> None:
-        """A former run left `note`: its work is still open. `names_record`: its number is one of this node's."""
+        """A former run left `note`: its work is open. `names_record`: its number is one of this node's."""
         self._state, self._open = OPEN, note.index if names_record else 0
         self._tell()
 
