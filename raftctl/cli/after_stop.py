@@ -97,7 +97,7 @@ def _prove(held: contextlib.ExitStack, node: NodeConfig, log: logging.Logger, na
 
 
 def _term(node: NodeConfig, left: Left, log: logging.Logger) -> int:
-    """Return the term on disk: the node led in no later one. 0 where it can't be told: nothing is released."""
+    """Return the term on disk: the node led in no later one. 0: it can't be told, nothing is released."""
     if not left.identity.cluster_id:
         return 0
     try:

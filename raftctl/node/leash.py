@@ -17,8 +17,8 @@ from raftctl import tether
 
 _log = logging.getLogger(__name__)
 
-# So many times in a row nothing came in the time of a pulse. Counted, not timed: a host that was paused counts
-# one, for its guardian was paused as well.
+# So many times in a row nothing came in the time of a pulse. Counted, not timed: a host that was paused
+# counts one, for its guardian was paused as well.
 SILENCES = 5
 
 
@@ -83,7 +83,7 @@ class Leash:
                 self._take(message)
 
     def _is_silent(self) -> bool:
-        """Count one silence; end a guardian that hangs, for it may wake up and run hooks beside others (P6)."""
+        """Count one silence; end a guardian that hangs: it may wake up and run hooks beside others (P6)."""
         self._silences += 1
         if self._guardian is None or self._silences < SILENCES:
             return False
