@@ -118,7 +118,7 @@ def origin_of(text: str) -> Optional[str]:
 
 def stop_seconds(nodes: Sequence[NodeConfig]) -> int:
     """Return how long an orderly stop may take, in s. Nodes stop side by side: the slowest counts."""
-    limits = [sum((1 + hook.retry) * (hook.timeout_ns + 2 * GRACE_NS) + hook.retry * RETRY_DELAY_NS
+    limits = [sum((1 + hook.retry) * hook.timeout_ns + hook.retry * (RETRY_DELAY_NS + 2 * GRACE_NS)
                   for event, hook in node.events if event in _WAITED_FOR) for node in nodes]
     return -(-max(limits) // _SECOND_NS) + STOP_MARGIN_S
 
