@@ -126,7 +126,8 @@ def test_the_term_is_that_of_the_newest_record(data):
 
 def test_a_node_says_which_it_is_though_its_address_has_gone(tmp_path, monkeypatch):
     path = tmp_path / "config.json"
-    path.write_text(json.dumps({"clusterNodes": ["tcp://192.0.2.1:8089", "tcp://192.0.2.2:8089"]}))
+    path.write_text(json.dumps({"clusterNodes": ["tcp://192.0.2.1:8089", "tcp://192.0.2.2:8089"],
+                                "insecure": True, "dataDir": str(tmp_path / "data")}))
     done = []
     monkeypatch.setattr(after_stop, "run", done.append)
     options = argparse.Namespace(config=str(path), node="tcp://192.0.2.2:8089", board_fd=None)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import subprocess
 
 import pytest
 
+from raftctl.base import groups
 from raftctl.base.addresses import Address
 from raftctl.base.groups import Group
 from raftctl.cluster.takeover import ENDED, FAILED, GOES_ON, NONE, OPEN, encode_word
 from raftctl.config.model import Hook, NodeConfig
 from raftctl.host.loop import Loop
-from raftctl.host.outgoing import Note, Work, limit_ns, parse_note
+from raftctl.host.outgoing import Note, Work, limit_ns, parse_note, read_left
 
 S = 1_000_000_000
 HOOKS = {"leader": Hook(("/l",), S, 0), "follower": Hook(("/f",), 5 * S, 1)}
@@ -190,3 +193,35 @@ def test_a_note_that_can_not_be_removed_is_said(world, caplog):
     world.end()
     assert world.removed()
     assert "follower will run at the next start" in caplog.text
+
+
+# --- what a former run left
+
+NOTE = '{"instance":"n1","index":12,"term":7}'
+
+
+def opened(note, *, lock=True, boot=True, instance="n1"):
+    return {"kind": "opened", "instance": instance, "note": note, "sameLock": lock, "sameBoot": boot}
+
+
+@pytest.mark.parametrize("message, names_record", [
+    (opened(NOTE), True), (opened(NOTE, boot=False), True), (opened(NOTE, instance="n2"), False),
+    (opened(NOTE, lock=False, boot=False), False), (opened("damaged"), False)])
+def test_p6_whose_record_a_note_names(message, names_record):
+    assert read_left(message, logging.getLogger("test")).names_record is names_record
+
+
+@pytest.mark.parametrize("message", [opened(None), opened(NOTE, lock=False)], ids=["nothing", "a copy"])
+def test_p6_what_is_not_this_run_s_to_end(message):
+    """Beside a copy the original may lead (pitfall 1.3)."""
+    assert read_left(message, logging.getLogger("test")) is None
+
+
+def test_p6_a_leader_hook_that_outlived_guardian_and_node_is_killed():
+    hook = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    begun = groups.of(hook.pid).begun
+    for message in (opened(f"{NOTE}\n{hook.pid} {begun + 1}\n"), opened(f"{NOTE}\n{hook.pid} {begun}\n", boot=False)):
+        read_left(message, logging.getLogger("test"))
+        assert hook.poll() is None
+    read_left(opened(f"{NOTE}\n{hook.pid} {begun}\n"), logging.getLogger("test"))
+    assert hook.wait(20) == -signal.SIGKILL
