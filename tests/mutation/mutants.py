@@ -520,7 +520,8 @@ MUTANTS = (
            "        self._reap_node()\n        if self._child:\n            self._release(self._child)\n"
            "            self._kill_after(_EOF_NS", ("unit keeper",)),
     Mutant("release_by_who_never_had_the_lock", "host/keeper.py",
-           "        if not locked or not shown.term or shown.incarnation != locked[\"incarnation\"]:\n            return\n",
+           "        if not locked or not shown.term or shown.incarnation != locked[\"incarnation\"]:\n"
+           "            return\n",
            "        locked = locked or {\"instance\": \"n1\", \"incarnation\": 3}\n"
            "        if not shown.term:\n            return\n", ("unit keeper",)),
     Mutant("after_stop_without_proof", "cli/after_stop.py", "    if not left.is_proof:", "    if False:",

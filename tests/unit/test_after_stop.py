@@ -36,8 +36,8 @@ LOG = logging.getLogger("test after-stop")
 
 
 def node_of(folder, events=()):
-    return NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, str(folder), False, None,
-                      "info", events, None, (), True, "x", "", None)
+    return NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, str(folder), False,
+                      None, "info", events, None, (), True, "x", "", None)
 
 
 @pytest.fixture
@@ -137,7 +137,8 @@ def test_a_node_says_which_it_is_though_its_address_has_gone(tmp_path, monkeypat
 # --- what is done
 
 def ended(peer, *, term=7, note=None, named=(), node=None):
-    return Ended(node or node_of("/none"), "c" * 32, "n1", 3, term, (peer.endpoint(),) if peer else (), note, named)
+    endpoints = (peer.endpoint(),) if peer else ()
+    return Ended(node or node_of("/none"), "c" * 32, "n1", 3, term, endpoints, note, named)
 
 
 def test_p4_exactly_that_incarnation_and_term_is_released_in_the_role_of_a_guardian(peer):
@@ -206,7 +207,8 @@ def test_p6_without_a_note_no_hook_runs(tmp_path):
 def test_a_follower_that_fails_leaves_the_note(tmp_path):
     hook = script(tmp_path, "follower", "exit 1\n")
     (tmp_path / "outgoing").write_text("{}")
-    after_stop.run([(ended(None, note=Note("n1", 12, 7), node=node_of(tmp_path, (("follower", hook),))), LOG)])
+    node = node_of(tmp_path, (("follower", hook),))
+    after_stop.run([(ended(None, note=Note("n1", 12, 7), node=node), LOG)])
     assert (tmp_path / "outgoing").exists()
 
 

@@ -18,7 +18,8 @@ from raftctl.node import orphan
 from raftctl.tether import Board
 board = Board.create()
 os.close(0)
-orphan.become([sys.executable, "-c", "import os, sys; print(sys.argv[1], os.fstat(int(sys.argv[2])).st_size)"], board)
+say = "import os, sys; print(sys.argv[1], os.fstat(int(sys.argv[2])).st_size)"
+orphan.become([sys.executable, "-c", say], board)
 """
 
 

@@ -220,8 +220,9 @@ def test_p6_what_is_not_this_run_s_to_end(message):
 def test_p6_a_leader_hook_that_outlived_guardian_and_node_is_killed():
     hook = subprocess.Popen(["sleep", "60"], start_new_session=True)
     begun = groups.of(hook.pid).begun
-    for message in (opened(f"{NOTE}\n{hook.pid} {begun + 1}\n"), opened(f"{NOTE}\n{hook.pid} {begun}\n", boot=False)):
+    own, other = (f"{NOTE}\n{hook.pid} {begun + more}\n" for more in (0, 1))
+    for message in (opened(other), opened(own, boot=False)):
         read_left(message, logging.getLogger("test"))
         assert hook.poll() is None
-    read_left(opened(f"{NOTE}\n{hook.pid} {begun}\n"), logging.getLogger("test"))
+    read_left(opened(own), logging.getLogger("test"))
     assert hook.wait(20) == -signal.SIGKILL

@@ -10,7 +10,7 @@ import subprocess
 import time
 
 import pytest
-from cluster import PROGRAM, Cluster, Host, free_ports, has_ended, raftctl, wait_for
+from cluster import Cluster, Host, free_ports, has_ended, raftctl, wait_for
 from test_takeover import Applications
 
 # An election timeout that nobody waits for in these tests: only a RELEASE, or a test that is too slow.
@@ -93,7 +93,7 @@ def test_p4_after_stop_beside_a_living_leader_changes_nothing(slow):
 def test_p4_a_second_start_and_its_after_stop_change_nothing_for_the_living_leader(slow):
     """Its guardian neither releases nor runs `follower`, though `outgoing` is there (pitfall 1.3)."""
     first = slow.first
-    second = subprocess.run([*PROGRAM, "-c", first.config, "start"], capture_output=True, timeout=30, check=False)
+    second = raftctl("-c", first.config, "start")
     assert second.returncode == 6
     after_stop(first)
     stays_leader(first, slow)
