@@ -32,6 +32,7 @@ HOOKS = "hooks"
 ENDED = "ended"
 RELOAD = "reload"
 OUTGOING_DONE = "outgoing_done"
+WORK = "work"
 
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
 # kinds are ignored: after an upgrade in place the node is newer than its guardian.
@@ -40,7 +41,7 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     READY: {},
     STATUS: {"text": (str,)},
     STATE: {"state": (str,), "previous": (str,), "term": (int,), "leader": (str, type(None)),
-            "reason": (str,), "role": (str,), "members": (list,), "clusterId": (str,)},
+            "reason": (str,), "role": (str,), "members": (list,), "clusterId": (str,), "record": (int,)},
     PEERS: {"endpoints": (list,)},
     STOPPING: {},
     STOP: {},
@@ -51,6 +52,9 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     # What changed in the file while the node runs; secrets are in hexadecimal, the socketpair is private.
     RELOAD: {"logFile": (str, type(None)), "logLevel": (str,), "secrets": (list,)},
     OUTGOING_DONE: {},
+    # What of this host's work is over (P6): the fields of cluster/takeover.py's `HostWork`; `limit` in ns.
+    WORK: {"state": (str,), "index": (int,), "ended": (int,), "hooked": (bool,), "limit": (int,),
+           "begun": (int,), "begunWell": (bool,)},
 }
 LINE_LIMIT = 256 * 1024
 

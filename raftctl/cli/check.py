@@ -18,6 +18,7 @@ from raftctl.base import durations
 from raftctl.base.errors import DONE, UsageError
 from raftctl.base.hosts import is_loopback, packed
 from raftctl.cli import exposure, output
+from raftctl.config.hooks import TIMEOUT_NS
 from raftctl.config.load import load, pick
 from raftctl.config.model import Hook, Loaded, NodeConfig
 from raftctl.config.own import why_not_here
@@ -118,6 +119,14 @@ def warnings(node: NodeConfig) -> List[str]:
         if path is not None and "$" in path:
             found.append(f'"{key}": {path} holds a "$"; nothing is substituted in it')
     found += [f"{node.name}: {one}" for one in exposure.warnings(node)]
+    hooks = dict(node.events)
+    follower = hooks.get("follower")
+    # Not the default limit, which nobody wrote: a script that is done in time is fine.
+    is_written = follower is not None and follower.timeout_ns != TIMEOUT_NS
+    if "leader" in hooks and is_written and follower.timeout_ns > node.takeover_delay_ns:
+        found.append(f'{node.name}: "follower" may take {durations.render(follower.timeout_ns)}, but a new '
+                     f'leader waits {durations.render(node.takeover_delay_ns)} for a host that it does not '
+                     'hear; raise "takeover delay", or lower the "timeout"')
     hosts = [("listen" if node.listen_host != node.address.host else "address", node.listen_host)]
     if node.command_port is not None:
         hosts.append(("command_host", node.command_host))
@@ -176,6 +185,7 @@ def _rows(node: NodeConfig) -> List[Tuple[str, str]]:
         ("cluster", together or "a cluster of one, until it joins another"),
         ("heartbeat", durations.render(node.heartbeat_ns)),
         ("election", f"{durations.render(node.election_min_ns)} to {durations.render(node.election_max_ns)}"),
+        ("takeover", f"after {durations.render(node.takeover_delay_ns)} where nothing is heard"),
         ("data", node.data_dir),
         ("log", _log(node.log_file, node.log_level)),
         ("secrets", exposure.describe(node)),
@@ -215,7 +225,7 @@ def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
         "clusterNodes": [str(one) for one in node.cluster_nodes],
         "join": None if node.join is None else str(node.join),
         "heartbeatMs": _ms(node.heartbeat_ns), "electionMinMs": _ms(node.election_min_ns),
-        "electionMaxMs": _ms(node.election_max_ns),
+        "electionMaxMs": _ms(node.election_max_ns), "takeoverDelayMs": _ms(node.takeover_delay_ns),
         "dataDir": node.data_dir, "logFile": node.log_file, "logLevel": node.log_level,
         "secretFile": node.secret_file, "secrets": len(node.secrets), "insecure": node.insecure,
         "priority": node.priority, "preempt": node.preempt,

@@ -167,6 +167,18 @@ COMMANDS: Dict[str, Command] = {
          _FORCE_REMOVAL, JSON, TIMEOUT)),
     "leave": Command("members", "leave", "remove this node from its cluster",
         "As remove, with this node's own address.", (_FORCE_REMOVAL, JSON, TIMEOUT)),
+    "transfer": Command("lead", "transfer", "hand leadership over to the member NAME, or to the best",
+        "The follower hook of the leader runs first, as in an orderly stop, and the node stays. Returns when "
+        "the leader hook of the new leader has ended, and prints who leads. Exit status 1: refused, or "
+        "something failed, with the reason; 4: no leader in time; 5: the outcome is not known.",
+        (_argument("name", metavar="NAME", nargs="?", help="name or address of a member"), JSON,
+         _argument("--timeout", metavar="SECONDS", type=timeout, default=60.0,
+                   help="how long to wait (60 s)"))),
+    "drain": Command("lead", "drain", "hand leadership over if this node has it, and do not lead any more",
+        "The node goes on voting and storing. It stays drained through restarts, until undrain.",
+        (JSON, _argument("--timeout", metavar="SECONDS", type=timeout, default=60.0,
+                         help="how long to wait for the hand-over (60 s)"))),
+    "undrain": Command("lead", "undrain", "take drain back", "", (JSON, TIMEOUT)),
     "hook": Command("hook", "run", "run the script of an event as the daemon would, show what came of it",
         "hook test EVENT shows its argv, user and environment, its output, and how it ended. The script "
         "really runs: test leader starts what it starts. RAFTCTL_TERM is 0, which a resource that looks at "

@@ -36,6 +36,7 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     if members:
         lines += ["", *_table([_HEADINGS, *(_row(member, state.get("address")) for member in members)])]
     below = _labelled(
+        ("drained", "it does not lead; raftctl undrain takes that back" if state.get("drained") else None),
         ("problem", problem),
         ("try", answer.get("hint")),
         ("disk", _disk(answer.get("diskWriteMs"), answer.get("diskFull"))),

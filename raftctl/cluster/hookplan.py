@@ -71,7 +71,7 @@ class Ended(NamedTuple):
 
 
 class NotStarted(NamedTuple):
-    """The `leader` hook was not started: the lease was over at that instant; `facts` say so."""
+    """The `leader` hook was not started: lease or record were over at that instant; `facts` say so."""
 
     facts: Facts
 
@@ -111,7 +111,13 @@ class OutgoingDone(NamedTuple):
     """No hook runs, and none that `Outgoing` asked for is due."""
 
 
-Effect = Union[Run, EndRunning, WakeAt, OutgoingDone]
+class WorkEnded(NamedTuple):
+    """`follower` has ended for good, with status 0 if `succeeded`, or there is none to run."""
+
+    succeeded: bool
+
+
+Effect = Union[Run, EndRunning, WakeAt, OutgoingDone, WorkEnded]
 
 
 class Plan:
@@ -137,10 +143,26 @@ class Plan:
         self._stop_due = False
         self._outgoing: Optional[Outgoing] = None
         self._reported = False
+        self._work_ended: List[Effect] = []
 
     def configure(self, retries: Mapping[str, int]) -> None:
         """Take other hooks. What runs goes on; one that is new runs when it is due the next time."""
         self._retries = dict(retries)
+
+    def led_before(self, term: int) -> None:
+        """A `leader` hook of a former guardian ran in `term`, and `follower` not since: it is due."""
+        require(self._last is None, "led before, but it began already", self._last)
+        self._last, self._last_term = LEADER_HOOK, term
+
+    def will_retry(self, hook: str) -> bool:
+        """Has `hook` failed, and is it to be tried again?"""
+        return self._retry is not None and self._retry[0] == hook
+
+    @property
+    def is_outgoing(self) -> bool:
+        """Is a `leader` hook being ended, or is `follower` running or to be tried again?"""
+        return (self.will_retry(FOLLOWER_HOOK) or self._running == FOLLOWER_HOOK
+                or (self._running == LEADER_HOOK and self._ending))
 
     @property
     def running(self) -> Optional[str]:
@@ -150,7 +172,9 @@ class Plan:
     def step(self, now: int, event: Event) -> List[Effect]:
         """Take in `event` and return what must happen now, in order."""
         _RECEIVE[type(event)](self, now, event)
-        return self._advance(now)
+        effects = self._advance(now)
+        ended, self._work_ended = self._work_ended, []
+        return ended + effects
 
     def _receive_holds(self, now: int, event: Holds) -> None:
         if self._outgoing and event.what == LEADS:
@@ -185,6 +209,8 @@ class Plan:
         if not event.succeeded and not self._ending and self._attempt <= self._retries.get(hook, 0):
             self._retry = (hook, now + RETRY_DELAY_NS)
             self._attempt += 1
+        elif hook == FOLLOWER_HOOK:
+            self._work_ended.append(WorkEnded(event.succeeded))
         self._ending = False
 
     def _receive_not_started(self, now: int, event: NotStarted) -> None:
@@ -209,6 +235,8 @@ class Plan:
                 return self._at_rest()
             facts = self._facts_for(hook)
             self._begin(hook, attempt)
+            if hook == FOLLOWER_HOOK and hook not in self._retries:
+                self._work_ended.append(WorkEnded(True))
             if hook in self._retries:
                 self._running = hook
                 return [Run(hook, facts, attempt)]

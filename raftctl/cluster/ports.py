@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, Optional, Tuple
 
 from raftctl.base.addresses import Address
 from raftctl.base.instants import Instant
+from raftctl.cluster.leading import Wait
 from raftctl.cluster.serving import Ask
 from raftctl.raft.inputs import FOLLOWER, LEADER, Decision, View
 from raftctl.raft.messages import ORIGIN, Install, SnapshotMark
@@ -25,6 +26,7 @@ class Identity(NamedTuple):
 class Shown(NamedTuple):
     """What other threads read of the node, swapped whole. `founding`: as `Hello` shows it.
 
+    `wait`: why a leader is no LEADER yet (P6); `record`: under which record its `leader` hook may start.
     `join_refusal`: why a cluster does not admit this node, where waiting alone does not help; else "".
     """
 
@@ -39,6 +41,13 @@ class Shown(NamedTuple):
     fresh: bool
     reason: str
     founding: Tuple[str, ...]
+    wait: Optional[Wait] = None
+    record: int = 0
+
+    @property
+    def cause(self) -> str:
+        """Why the state is what it is: for people, and for hooks."""
+        return self.waiting_for or (self.wait.reason if self.wait else self.reason)
 
     def state(self, now: Instant, own: str) -> str:
         """Return the state that users see (design §3) now; LEADER ends with the lease, not with a turn."""
@@ -49,7 +58,8 @@ class Shown(NamedTuple):
         if not member.voter:
             return "LEARNER"
         if view.role == LEADER:
-            return "LEADER" if now.within(view.lease_end) and not self.stopping else "CANDIDATE"
+            leads = now.within(view.lease_end) and not self.stopping and self.wait is None
+            return "LEADER" if leads else "CANDIDATE"
         return "FOLLOWER" if view.role == FOLLOWER else "CANDIDATE"
 
 

@@ -12,7 +12,7 @@ from typing import Dict, List, NamedTuple, Optional, Tuple, Union
 
 from raftctl.base.errors import PeerFault
 from raftctl.cluster.joining import Reached
-from raftctl.cluster.serving import Answer, Ask, Changes
+from raftctl.cluster.serving import Answer, Ask, Desk
 from raftctl.raft.configuration import Configuration, Member, quorum_size
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import ChangeAsked, Transfer
@@ -37,7 +37,7 @@ def decode_removal(body: bytes) -> Removal:
     return Removal(body[1:].decode("ascii"), body[:1] == _FORCED)
 
 
-class Removing(Changes):
+class Removing(Desk):
     """The removals that this leader was asked for and has not appended yet. Node thread only."""
 
     def __init__(self, own: str) -> None:

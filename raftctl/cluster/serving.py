@@ -8,7 +8,7 @@ nothing.
 from __future__ import annotations
 
 import struct
-from typing import Callable, Dict, List, NamedTuple, Optional, Tuple
+from typing import Callable, Dict, List, Mapping, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import PeerFault, require
 from raftctl.base.instants import Instant
@@ -19,17 +19,17 @@ from raftctl.raft.inputs import (
     Proposed,
     ReadAsked,
     Refusal,
-    Transfer,
     Transferred,
     View,
 )
-from raftctl.raft.messages import COMMAND, CONFIGURATION, Entry
+from raftctl.raft.messages import COMMAND, CONFIGURATION, TAKEOVER, Entry
 from raftctl.store.machine import Store
 
 PROPOSE = 1     # body: a store command
 READ = 2        # body: a key, or empty where only the leadership is to be confirmed
 TRANSFER = 3    # body: the instance to lead next, or empty for the best; waits for no leader
 CHANGE = 4      # body: as `cluster/removing.py` encodes it
+TAKEN_OVER = 5  # answered when the `leader` hook of whoever leads has ended
 LIMIT = 4096    # asks under way; beyond it clients are told "busy" before anything is proposed
 
 _FORWARD = struct.Struct("!QB")
@@ -61,8 +61,8 @@ _NO_LEADER = Answer("no_leader", 0, None)
 _UNKNOWN = Answer("unknown_outcome", 0, None)
 
 
-class Changes:
-    """Who decides on a CHANGE (`cluster/removing.py`)."""
+class Desk:
+    """Who decides on asks of a kind on the leader: `cluster/removing.py`, `cluster/handing.py`."""
 
     def ask(self, ask: Ask) -> None:
         raise NotImplementedError
@@ -75,12 +75,13 @@ class Serving:
     """All asks under way on one node. Node thread only."""
 
     def __init__(self, store: Store, step: Callable[[Instant, object], None],
-                 forward: Callable[[str, bytes], bool], changes: Changes) -> None:
+                 forward: Callable[[str, bytes], bool], desks: Mapping[int, Desk]) -> None:
         """`step` feeds the core; `forward` sends a FORWARD body to an address: is it on its way?
 
-        `changes` is asked for a CHANGE on the leader, which ends in `accepted`, `refused` or `ended`.
+        `desks`: kind → who is asked on the leader; such an ask ends in `accepted`, `refused`, `transferred`
+        or `ended`.
         """
-        self._store, self._step, self._forward, self._changes = store, step, forward, changes
+        self._store, self._step, self._forward, self._desks = store, step, forward, desks
         self._callers: Dict[int, str] = {}                 # token of a CHANGE → who forwarded it
         self._open: Dict[int, Ask] = {}
         self._waiting: Dict[int, Ask] = {}                 # no leader is known, or no link to it
@@ -110,7 +111,7 @@ class Serving:
         if len(body) < _FORWARD.size:
             raise PeerFault(f"{address}: forwarded request of {len(body)} bytes")
         token, kind = _FORWARD.unpack_from(body)
-        if kind not in (PROPOSE, READ, TRANSFER, CHANGE):
+        if kind not in (PROPOSE, READ, TRANSFER, CHANGE, TAKEN_OVER):
             raise PeerFault(f"{address}: forwarded request of unknown kind {kind}")
         ask = Ask(self._next_foreign, kind, body[_FORWARD.size:], (address, token))
         self._next_foreign -= 1
@@ -133,12 +134,12 @@ class Serving:
             self._answer(ask.token, _NO_LEADER)
 
     def _lead(self, now: Instant, ask: Ask) -> None:
-        if ask.kind != CHANGE:
+        if ask.kind not in self._desks:
             self._step(now, _INPUTS[ask.kind](ask))
             return
-        if ask.origin:
+        if ask.kind == CHANGE and ask.origin:
             self._callers[ask.token] = ask.origin[0]
-        self._changes.ask(ask)
+        self._desks[ask.kind].ask(ask)
 
     @property
     def callers(self) -> Tuple[str, ...]:
@@ -150,7 +151,8 @@ class Serving:
         ask = self._open.get(token)
         if ask is None:
             return
-        untouched = token in self._waiting or self._changes.withdraw(token)
+        desk = self._desks.get(ask.kind)
+        untouched = token in self._waiting or (desk is not None and desk.withdraw(token))
         unknown = ask.kind != READ and not untouched
         self._answer(token, _UNKNOWN if unknown else _NO_LEADER)
 
@@ -180,6 +182,8 @@ class Serving:
     def applied(self, entry: Entry) -> None:
         """Apply one committed entry, and answer who proposed it, or what it replaced."""
         result = self._store.apply(entry.index, entry.body) if entry.kind == COMMAND else None
+        if entry.kind == TAKEOVER:
+            self._store.apply_takeover(entry.index, entry.term, entry.body)
         term, token = self._at_index.pop(entry.index, (0, 0))
         if not token:
             return
@@ -199,7 +203,7 @@ class Serving:
             self._answer(self._at_index.pop(at)[1], _UNKNOWN)
 
     def ended(self, token: int, answer: Answer) -> None:
-        """A CHANGE ends without an entry."""
+        """An ask of a desk ends without an entry."""
         self._answer(token, answer)
 
     def confirmed(self, token: int, index: int) -> None:
@@ -253,7 +257,7 @@ class Serving:
             if not is_lost(leader, ask):
                 continue
             del self._forwarded[token]
-            if ask.kind == READ:
+            if ask.kind in (READ, TAKEN_OVER):
                 self._waiting[token] = ask
             else:
                 self._answer(token, _UNKNOWN)
@@ -275,7 +279,6 @@ def _may_wait(ask: Ask) -> bool:
 _INPUTS: Dict[int, Callable[[Ask], object]] = {
     PROPOSE: lambda ask: Proposed(ask.token, COMMAND, ask.body),
     READ: lambda ask: ReadAsked(ask.token),
-    TRANSFER: lambda ask: Transfer(ask.token, ask.body.decode("ascii", "replace") or None),
 }
 _CODES = ("", "no_leader", "unknown_outcome", "busy", "stopping", "compare_failed", "not_found", "refused",
           "timeout", "store_full")

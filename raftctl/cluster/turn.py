@@ -13,16 +13,18 @@ from raftctl.base.errors import PeerFault
 from raftctl.base.instants import Instant
 from raftctl.cluster import handshake
 from raftctl.cluster.applying import LOG_BYTES, Applying
-from raftctl.cluster.asking import encode_reply as encode_join_reply
 from raftctl.cluster.asking import read_join, read_reply
 from raftctl.cluster.dialling import Dialling
 from raftctl.cluster.founding import Adopt, Campaign, Facts, Founding, Holder, Send
+from raftctl.cluster.handing import Handing
 from raftctl.cluster.handshake import Hello
+from raftctl.cluster.changing import Changing
 from raftctl.cluster.joining import Joining, Reached
+from raftctl.cluster.leading import Leading
 from raftctl.cluster.memory import Memory
 from raftctl.cluster.ports import Identity, Ports, Shown
 from raftctl.cluster.removing import Removing
-from raftctl.cluster.serving import Ask, Serving, encode_reply
+from raftctl.cluster.serving import CHANGE, TAKEN_OVER, TRANSFER, Ask, Serving, encode_reply
 from raftctl.cluster.welcoming import Welcoming
 from raftctl.cluster.disowning import Disowning
 from raftctl.raft import inputs
@@ -35,6 +37,7 @@ from raftctl.store.machine import Store
 
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
 URGENT_BYTES = 512
+TAKEOVER_DELAY_NS = 3_000_000_000
 
 
 class Turn:
@@ -42,21 +45,26 @@ class Turn:
 
     def __init__(self, identity: Identity, cluster_id: str, core: Core, store: Store, timing: Timing,
                  founding: Optional[Founding], ports: Ports, memory: Optional[Memory] = None,
-                 log_bytes: int = LOG_BYTES) -> None:
+                 log_bytes: int = LOG_BYTES, takeover_delay: int = TAKEOVER_DELAY_NS) -> None:
         """`founding` is None where the directory belongs to a cluster already. By `memory` links judge.
 
         `store` is as of the newest snapshot in `core`; the next one is due after `log_bytes` of log.
         """
         self.identity, self.cluster_id, self.core, self.ports = identity, cluster_id, core, ports
-        self._removing = Removing(identity.instance)
-        self.serving = Serving(store, core.step, self._forward, self._removing)  # type: ignore[arg-type]
-        self.joining = Joining(timing.heartbeat, timing.election_max)
+        removing, handing = Removing(identity.instance), Handing()
+        desks = {CHANGE: removing, TRANSFER: handing, TAKEN_OVER: handing}
+        self.serving = Serving(store, core.step, self._forward, desks)  # type: ignore[arg-type]
+        self.joining, self._timing = Joining(timing.heartbeat, timing.election_max), timing
+        self.reached: Dict[str, Reached] = {}
+        self._welcoming = Welcoming()
+        self._changing = Changing(core, self.joining, removing, handing, self.serving, self._welcoming,
+                                  self.reached)
         self._applying = Applying(core, store, self.serving, log_bytes)
+        self.leading = Leading(identity.instance, core, self._applying, self.serving, handing,
+                                takeover_delay, self._report_work)
         self._memory, self._disowning = memory or Memory(), Disowning()
         self._founding: Any = founding
         self._adopting = self._stopping = False
-        self._welcoming = Welcoming()
-        self.reached: Dict[str, Reached] = {}
         self._configuration = NOBODY
         self._named: Dict[str, None] = {}      # instances that a configuration named since the start
         self._dialling = Dialling(identity.address, identity.listed)
@@ -65,7 +73,6 @@ class Turn:
         self._reason = "starting"
         self._become_holder()
 
-    # --- inputs
 
     def link_up(self, now: Instant, address: Address, generation: int, hello: Hello) -> None:
         """Our own dial to `address` shook hands with `hello.instance`."""
@@ -98,6 +105,8 @@ class Turn:
         """A frame of an accepted connection. `PeerFault` where malformed: its sender is to blame, not we."""
         if kind == handshake.RAFT:
             self._receive_raft(now, hello, body)
+        elif kind == handshake.OUTGOING:
+            self.leading.heard(now, hello.instance, body)
         elif hello.role == handshake.GUARDIAN:
             raise PeerFault(f"{hello.address}: a guardian may only release")
         elif kind in _FRAMES:
@@ -129,8 +138,8 @@ class Turn:
         self.core.step(now, inputs.Health(ok))
 
     def resign(self, now: Instant) -> None:
-        """The outgoing work has ended: RELEASE (P4)."""
-        self.core.step(now, inputs.Resigned())
+        """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`."""
+        self.leading.resign(now, self._timing.election_max)
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""
@@ -155,6 +164,7 @@ class Turn:
             if due is not None and now.boot >= due:
                 self._founding.alarm(now.boot)
             self._carry_out_founding(now)
+        self.leading.before(now)
         self._change_members(now)
         ready = self.core.ready(now)
         self.ports.show_lease(ready.view)
@@ -168,6 +178,9 @@ class Turn:
         for peer, wanted in ready.chunks:
             self.ports.read_chunk(peer, wanted)
         self._applying.carry_out(ready)
+        waited = self.leading.wait
+        again = self.leading.look(now, ready.view, stops=self._stopping)
+        self._decisions += self.leading.decisions(waited)
         snapshot = self._applying.due(now)
         if snapshot:
             self.ports.take_snapshot(*snapshot)
@@ -177,7 +190,8 @@ class Turn:
         self._follow_configuration(now, ready.view)
         self._show(ready.view, leader, ready.decisions)
         self._deadline = ready.deadline
-        return self._next(now)
+        due = self._next(now)
+        return again if again is not None and (due is None or again < due) else due
 
     def _submit(self, write: Write, view: View) -> None:
         members = tuple(member.instance for member in view.configuration.members)
@@ -221,7 +235,8 @@ class Turn:
             waiting = f"removed from its cluster, as of {view.removed}"
         refusal = self._founding.refusal if self._founding else ""
         return Shown(view, self._applying.applied, self.cluster_id, leader, waiting, refusal, self._stopping,
-                     self.core.durable, self._is_fresh, self._reason, self._offered)
+                     self.core.durable, self._is_fresh, self._reason, self._offered, self.leading.wait,
+                     self.leading.index)
 
     # --- frames
 
@@ -280,12 +295,6 @@ class Turn:
         if self._founding and self._is_fresh and hello.cluster_id:
             self._founding.replied(now.boot, hello.address, read_reply(body))
 
-    def _forwarded(self, now: Instant, hello: Hello, body: bytes) -> None:
-        self.serving.forwarded(now, hello.address, body)
-
-    def _forward_reply(self, now: Instant, hello: Hello, body: bytes) -> None:
-        self.serving.forward_reply(now, body)
-
     # --- acts
 
     def _send_raft(self, view: View, peer: str, message: Any) -> None:
@@ -302,6 +311,11 @@ class Turn:
         return (address in self.reached
                 and self.ports.send(self._address(address), handshake.FORWARD, body, False))
 
+    def _report_work(self, view: View, body: bytes) -> None:
+        leader = self._leader_address(view)
+        if leader and leader in self.reached:
+            self.ports.send(self._address(leader), handshake.OUTGOING, body, True)
+
     def _adopt_cluster(self, cluster_id: str) -> None:
         self.ports.adopt_cluster(cluster_id)
         self.cluster_id = cluster_id
@@ -317,25 +331,10 @@ class Turn:
                 self.core.step(now, inputs.Campaign())
 
     def _change_members(self, now: Instant) -> None:
+        for address, body in self._changing.look(now):
+            self.ports.send(self._address(address), handshake.JOIN_REPLY, body, True)
         if self.core.role != LEADER:
-            self.joining.forget()
-            for token in self._removing.forget():
-                self.serving.refused(inputs.Refusal(token, "no_leader"))
             return
-        self._admit(now)
-        for token, answer in self._removing.refused(self.core, self.reached):
-            self.serving.ended(token, answer)
-        step = self._removing.next_step(self.core)
-        if step:
-            self.core.step(now, step)
-
-    def _admit(self, now: Instant) -> None:
-        wanted = self.joining.next_change(now, self.core, self.reached)
-        for address, reply in self.joining.take_replies(now, self.core, self.reached):
-            self.ports.send(self._address(address), handshake.JOIN_REPLY, encode_join_reply(reply), True)
-        if wanted is not None:
-            self.core.step(now, inputs.ChangeAsked(0, wanted))
-            self._welcoming.owe()
         founders = self._founding.configuration if self._founding else None
         for address, (generation, hello) in self._welcoming.due(self.core, founders, self.reached):
             self.ports.send(self._address(address), handshake.WELCOME, self.cluster_id.encode("ascii"), True)
@@ -382,8 +381,10 @@ class Turn:
 
 _FRAMES = {
     handshake.FOUND: Turn._found, handshake.FOUND_ACK: Turn._found_ack, handshake.WELCOME: Turn._welcomed,
-    handshake.JOIN: Turn._asked_to_join, handshake.FORWARD: Turn._forwarded,
-    handshake.FORWARD_REPLY: Turn._forward_reply, handshake.JOIN_REPLY: Turn._join_replied,
+    handshake.JOIN: Turn._asked_to_join,
+    handshake.FORWARD: lambda turn, now, hello, body: turn.serving.forwarded(now, hello.address, body),
+    handshake.FORWARD_REPLY: lambda turn, now, hello, body: turn.serving.forward_reply(now, body),
+    handshake.JOIN_REPLY: Turn._join_replied,
 }
 
 

@@ -20,6 +20,7 @@ FILE = "file"  # at the top only
 HEARTBEAT_NS = 100 * durations.MILLISECOND
 ELECTION_MIN_NS = 500 * durations.MILLISECOND
 ELECTION_MAX_NS = durations.SECOND
+TAKEOVER_DELAY_NS = 3 * durations.SECOND
 
 
 class Key(NamedTuple):
@@ -56,6 +57,8 @@ KEYS = (
     Key("election min", _election, DEFAULT, "500 ms", "shortest time without a leader before an election"),
     Key("election max", _election, DEFAULT, "1 s, or twice election min where that is more",
         "longest time without a leader before an election"),
+    Key("takeover delay", values.span(0, durations.HOUR), DEFAULT, "3 s",
+        "how long a new leader waits for the outgoing work of the former one's host, where it hears nothing"),
     Key("join", values.address, DEFAULT, "none",
         "address of any member: join its cluster instead of founding one"),
     Key("dataDir", values.path, DEFAULT,

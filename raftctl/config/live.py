@@ -16,7 +16,7 @@ FIXED: Dict[str, str] = {
     "command_port": "command_port", "name": "name", "cluster_nodes": "clusterNodes",
     "heartbeat_ns": "heartbeat", "election_min_ns": "election min", "election_max_ns": "election max",
     "join": "join", "data_dir": "dataDir", "insecure": "insecure", "http": "http", "priority": "priority",
-    "preempt": "preempt", "user": "user",
+    "preempt": "preempt", "user": "user", "takeover_delay_ns": "takeover delay",
 }
 # Follow from others, or are for people and svcinstall alone.
 OTHER = ("path", "data_dir_is_default", "secret_file", "service_name", "description")

@@ -47,6 +47,7 @@ class NodeConfig(NamedTuple):
     preempt: bool = False
     http: Optional[Address] = None
     """Host and port of the HTTP pages; the host may be a wildcard."""
+    takeover_delay_ns: int = 3_000_000_000
 
 
 class Loaded(NamedTuple):

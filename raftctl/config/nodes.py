@@ -72,6 +72,7 @@ def _build(fields: Fields, around: Surroundings) -> NodeConfig:
         description=fields.top.get("description", f"raftctl node {address}"),
         http=fields.node.get("http"),
         priority=fields.get("priority", 100), preempt=fields.get("preempt", False),
+        takeover_delay_ns=fields.get("takeover delay", keys.TAKEOVER_DELAY_NS),
     )  # fmt: skip
     _refuse_shared_port(node)
     _refuse_open_listeners(node, around)

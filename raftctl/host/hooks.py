@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl.base.errors import require
 from raftctl.cluster.hookplan import Facts
@@ -48,10 +48,13 @@ def _launch_source() -> str:
 _LAUNCH_SOURCE = _launch_source()
 
 
-def hook_argv(script: Sequence[str]) -> List[str]:
-    """Return what to execute for the configured `script` (absolute path, then arguments)."""
+def hook_argv(script: Sequence[str], note: Tuple[str, str] = ("", "")) -> List[str]:
+    """Return what to execute for the configured `script` (absolute path, then arguments).
+
+    `note`: a file and what must stand in it, synced, before the script runs.
+    """
     python = sys.executable
-    return [*BY_SHELL, python, "-I", "-S", "-c", _LAUNCH_SOURCE, python, *script]
+    return [*BY_SHELL, python, "-I", "-S", "-c", _LAUNCH_SOURCE, *note, python, *script]
 
 
 def passed_environment(environ: Mapping[str, str]) -> Dict[str, str]:

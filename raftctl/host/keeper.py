@@ -22,8 +22,10 @@ from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
-from raftctl.host.release import Endpoint, Releasing, read_endpoints
+from raftctl.host.outgoing import Work
+from raftctl.host.release import Delivery, Endpoint, read_endpoints
 from raftctl.net import digest
+from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release
 
 # For `stopping` after `stop`, and for its end after `outgoing_done`. A node that closed its
@@ -53,24 +55,28 @@ class Keeper:
         self._loop = around.loop
         self.node = node
         self._log = log
-        self._lane = Lane(self._loop, node, log, self._hooks_done, self._tell_failures)
+        self._child: Optional[Child] = None
+        self.is_ready = False
+        self._work = Work(self._loop, node, log, self._tell_work, self._deliver_work)
+        self._lane = Lane(self._loop, node, log, self._hooks_done, self._tell_failures, self._work)
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
-        self._child: Optional[Child] = None
         self._timer: Optional[Timer] = None
         self._spawned_at = 0
         self._locked: Optional[Dict[str, Any]] = None
         self._cluster_id = ""
         self._endpoints: Tuple[Endpoint, ...] = ()
-        self._releases: List[Releasing] = []
+        # What the last process said that said it: for words that are no proof of a death.
+        self._known: Optional[Dict[str, Any]] = None
+        self._peers: Tuple[Endpoint, ...] = ()
+        self._deliveries: List[Delivery] = []
         self._stop_asked = False
         # The word about an end that the next process is to hear.
         self._last_end: Optional[Dict[str, Any]] = None
         # Whether the file was read anew after this process was started, which may have read the old one.
         self._was_reloaded = False
         self.phase = children.DOWN
-        self.is_ready = False
         self.ever_ready = False
         self.status_text = "starting"
         # The exit status with which the node was given up, None while it was not.
@@ -79,7 +85,7 @@ class Keeper:
     @property
     def is_over(self) -> bool:
         """Is there nothing left to do for this node?"""
-        return self.phase == children.GONE and not self._releases
+        return self.phase == children.GONE and not self._deliveries
 
     def start(self) -> None:
         """Start a node process; where that fails, try again as if it had ended."""
@@ -96,6 +102,7 @@ class Keeper:
         self._log.info("node started, process %d", self._child.pid)
         self._locked, self._endpoints, self._was_reloaded = None, (), False
         self._lane.attach(self._child.board)
+        self._lane.look()       # what a former run left open is ended before the node may lead
         self._loop.watch(self._child.tether, READ, self._read_tether)
         self._move(children.SPAWNED)
 
@@ -136,8 +143,8 @@ class Keeper:
         """The guardian ends: KILL what is left."""
         self._cancel_timer()
         self._lane.close()
-        for releasing in list(self._releases):
-            releasing.end()
+        for delivery in list(self._deliveries):
+            delivery.end()
         if self._child:
             self._child.signal(signal.SIGKILL)
             self._loop.forget(self._child.tether)
@@ -179,13 +186,15 @@ class Keeper:
             self._around.changed()
 
     def _receive_locked(self, message: Dict[str, Any]) -> None:
-        self._locked = message
+        self._locked = self._known = message
         self._cluster_id = message["clusterId"]
+        self._work.of_instance(message["instance"])
 
     def _receive_ready(self, message: Dict[str, Any]) -> None:
         if self._move(children.READY):
             self.is_ready = self.ever_ready = True
             self._tell_failures()
+            self._tell_work()
             self._tell_end()
             self._tell_settings()
             self._lane.tell_ready()
@@ -200,6 +209,7 @@ class Keeper:
     def _receive_peers(self, message: Dict[str, Any]) -> None:
         own = str(self.node.address)
         self._endpoints = tuple(endpoint for endpoint in read_endpoints(message) if endpoint.address != own)
+        self._peers = self._endpoints
 
     def _receive_stopping(self, message: Dict[str, Any]) -> None:
         if self._move(children.SAID_STOPPING):
@@ -274,19 +284,30 @@ class Keeper:
         shown, locked = child.board.read(), self._locked
         if not locked or not shown.term or shown.incarnation != locked["incarnation"]:
             return
+        release = Release(locked["instance"], shown.incarnation, shown.term)
+        self._deliver(locked, shown.term, (handshake.RAFT, encode_message(release)), self._endpoints,
+                      lambda results: self._log.info("released term %d: %s", shown.term, _summary(results)))
+
+    def _deliver_work(self, body: bytes) -> None:
+        if self._known:
+            self._deliver(self._known, self._known["term"], (handshake.OUTGOING, body), self._peers,
+                          lambda results: self._log.debug("outgoing work: %s", _summary(results)))
+
+    def _deliver(self, locked: Dict[str, Any], term: int, frame: Tuple[int, bytes],
+                 endpoints: Tuple[Endpoint, ...], say: Callable[[Dict[str, str]], None]) -> None:
+        """Send one frame to the peers, in the role of the guardian of the process that said `locked`."""
         node = self.node
         own = Hello(handshake.VERSION, handshake.GUARDIAN, self._cluster_id, str(node.address), "",
-                    locked["instance"], shown.incarnation, "", shown.term,
+                    locked["instance"], locked["incarnation"], "", term,
                     election_min_ns=node.election_min_ns, heartbeat_ns=node.heartbeat_ns)
-        release = Release(locked["instance"], shown.incarnation, shown.term)
 
         def finish(results: Dict[str, str]) -> None:
-            self._releases.remove(releasing)
-            self._log.info("released term %d: %s", shown.term, _summary(results))
+            self._deliveries.remove(delivery)
+            say(results)
             self._around.changed()
 
-        releasing = Releasing(self._loop, own, node.secrets, release, self._endpoints, finish)
-        self._releases.append(releasing)
+        delivery = Delivery(self._loop, own, node.secrets, *frame, endpoints, finish)
+        self._deliveries.append(delivery)
 
     def _start_later(self, wait_ns: int) -> None:
         if wait_ns:
@@ -301,6 +322,11 @@ class Keeper:
             self._child.send({"kind": tether.RELOAD, "logFile": self.node.log_file,
                               "logLevel": self.node.log_level,
                               "secrets": [secret.hex() for secret in self.node.secrets]})
+
+    def _tell_work(self) -> None:
+        """Tell the node what of this host's work is over."""
+        if self._child and self.is_ready:
+            self._child.send(self._work.message())
 
     def _tell_end(self) -> None:
         """Tell the node how the one before it ended: for its history."""

@@ -18,6 +18,7 @@ from raftctl.cluster.hookplan import FOLLOWER_HOOK, FOLLOWS, LEADER_HOOK, LEADS,
 from raftctl.config.model import NodeConfig
 from raftctl.host.hooks import GRACE_NS, HookProcess, Outcome, Output, document, hook_argv, hook_environment
 from raftctl.host.loop import Loop, Timer
+from raftctl.host.outgoing import Work
 from raftctl.tether import Board
 
 LEADER = "LEADER"
@@ -41,9 +42,11 @@ def read_facts(message: Dict[str, Any]) -> Facts:
 class Lane:
     """All methods from the guardian's thread. `on_outgoing_done` answers each `outgoing`, maybe inside it."""
 
+    process_type = HookProcess
+
     def __init__(
         self, loop: Loop, node: NodeConfig, log: logging.Logger, on_outgoing_done: Callable[[], None],
-        on_failure: Callable[[], None] = lambda: None,
+        on_failure: Callable[[], None], work: Work,
     ) -> None:
         """`on_failure` is called when `failures`, hook → how often it failed, has changed."""
         self._loop = loop
@@ -51,8 +54,12 @@ class Lane:
         self._on_outgoing_done, self._on_failure = on_outgoing_done, on_failure
         self.failures: Dict[str, int] = {}
         self._plan = Plan({})
+        self._work = work
         self._configure(node)
         self._facts = Facts()
+        if work.found:
+            self._facts = Facts(reason="a former run left its work open", term=work.found.term)
+            self._plan.led_before(work.found.term)
         self._board: Optional[Board] = None
         self._process: Optional[HookProcess] = None
         self._lease_timer: Optional[Timer] = None
@@ -63,6 +70,7 @@ class Lane:
     def _configure(self, node: NodeConfig) -> None:
         self._node, self._hooks = node, dict(node.events)
         self._plan.configure({name: hook.retry for name, hook in node.events})
+        self._work.configure(self._hooks)
         self._watches_lease = LEADER_HOOK in self._hooks or FOLLOWER_HOOK in self._hooks
 
     def reload(self, node: NodeConfig) -> None:
@@ -83,6 +91,10 @@ class Lane:
     def tell_state(self, message: Dict[str, Any]) -> None:
         """The node says what it is (`state` of the tether)."""
         self._facts = read_facts(message)
+        if self._facts.state == LEADER:
+            self._work.arm(message["record"])
+        else:
+            self._work.disarm()
         self.look()
 
     def tell_ready(self) -> None:
@@ -92,6 +104,7 @@ class Lane:
         """The process has ended: whatever it held is over."""
         self._board = None
         self._facts = self._lapsed(reason)
+        self._work.disarm()
         self.look()
 
     def outgoing(self, *, orderly: bool) -> None:
@@ -108,6 +121,8 @@ class Lane:
         """Look whether the hook has ended."""
         if self._process:
             self._process.reap()
+        if self._work.reap():
+            self.look()
 
     def look(self) -> None:
         """Compare what the node said with its board and the clock, and go on from there."""
@@ -121,10 +136,17 @@ class Lane:
     def _holding(self) -> Tuple[str, Facts]:
         facts = self._facts
         if facts.state == LEADER:
-            return (LEADS, facts) if self._has_lease() else (UNKNOWN, self._lapsed("the lease is over"))
+            lacks = self._lacks()
+            return (UNKNOWN, self._lapsed(lacks)) if lacks else (LEADS, facts)
         if facts.state == FOLLOWER and facts.leader and facts.leader != str(self._node.address):
             return FOLLOWS, facts
         return UNKNOWN, facts
+
+    def _lacks(self) -> str:
+        """Return what a `leader` hook lacks to begin, or go on, at this instant; "" for nothing."""
+        if not self._has_lease():
+            return "the lease is over"
+        return "" if self._work.may_begin else "its takeover record has yet to be opened"
 
     def _has_lease(self) -> bool:
         """Does the node hold, at this instant, the lease of the term that it told of?"""
@@ -142,19 +164,25 @@ class Lane:
     def _step(self, event: hookplan.Event) -> None:
         for effect in self._plan.step(self._loop.now(), event):
             _CARRY_OUT[type(effect)](self, effect)
+        self._work.watch(is_outgoing=self._plan.is_outgoing)
 
     def _run(self, effect: hookplan.Run) -> None:
-        if effect.hook == LEADER_HOOK and not self._has_lease():
-            self._step(hookplan.NotStarted(self._lapsed("the lease is over")))
-            return
+        note = ("", "")
+        if effect.hook == LEADER_HOOK:
+            lacks = self._lacks()
+            if lacks:
+                self._step(hookplan.NotStarted(self._lapsed(lacks)))
+                return
+            note = self._work.begin(effect.facts.term)
         hook = self._hooks[effect.hook]
         told = document(effect.hook, str(self._node.address), self._node.path, effect.facts)
         again = f", try {effect.attempt}" if effect.attempt > 1 else ""
         self._say(effect.hook,
                   f"begins, term {effect.facts.term}: {effect.facts.reason or effect.facts.state}{again}")
-        process = HookProcess(self._loop, lambda line: self._say(effect.hook, line), self._ended)
+        process = self.process_type(self._loop, lambda line: self._say(effect.hook, line), self._ended)
         try:
-            process.start(hook_argv(hook.argv), hook_environment(os.environ, told), told, hook.timeout_ns)
+            process.start(hook_argv(hook.argv, note), hook_environment(os.environ, told), told,
+                          hook.timeout_ns)
         except OSError as error:
             self._log.error("[Event: %s] can't be started: %s", effect.hook, error)
             self._count_failure(effect.hook)
@@ -176,6 +204,11 @@ class Lane:
         # What holds may have changed while nothing was said: the next hook is the one for this instant.
         self._step(hookplan.Holds(*self._holding()))
         self._step(hookplan.Ended(outcome.succeeded))
+        if hook == LEADER_HOOK and not self._plan.will_retry(LEADER_HOOK):
+            self._work.leader_hook_ended(well=outcome.succeeded)
+
+    def _work_ended(self, effect: hookplan.WorkEnded) -> None:
+        self._work.end(succeeded=effect.succeeded)
 
     def _count_failure(self, hook: str) -> None:
         self.failures[hook] = self.failures.get(hook, 0) + 1
@@ -206,6 +239,7 @@ class Lane:
             self._process.abandon()
         for output in self._left:
             output.close()
+        self._work.close()
 
 
 _CARRY_OUT = {
@@ -213,4 +247,5 @@ _CARRY_OUT = {
     hookplan.EndRunning: Lane._end_running,
     hookplan.WakeAt: Lane._wake_at,
     hookplan.OutgoingDone: Lane._outgoing_done,
+    hookplan.WorkEnded: Lane._work_ended,
 }

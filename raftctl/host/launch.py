@@ -1,8 +1,9 @@
 """Becomes a hook: looks at the script, refuses or executes it. In the hook's own process, never the guardian.
 
 A look at a script can hang with its file system (a dead NFS server), so the guardian must not take one. It
-starts `python -I -S -c <this source> …`, hence no import of ours here, and few at all. Arguments: interpreter
-for `.py`, script, its arguments. Exit status: 126 refused or not executable, 127 not found, as sh.
+starts `python -I -S -c <this source> …`, hence no import of ours here, and few at all. Arguments: file and
+text of a note that must be on disk before the hook runs ("", "": none), interpreter for `.py`, script, its
+arguments. Exit status: 126 refused or not executable, or the note could not be written, 127 not found, as sh.
 """
 
 import os
@@ -72,9 +73,32 @@ def become(argv):
     os.execvp(argv[0], argv)
 
 
-def launch(python, script, arguments):
+def note(path, text):
+    """Write `text` to `path`, synced, whole or not at all (P6: `outgoing` before a leader hook)."""
+    part = path + ".new"
+    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        os.write(descriptor, text.encode("ascii"))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(part, path)
+    folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def launch(path, text, python, script, arguments):
     """Become the hook; return the exit status where that is impossible, with the reason on standard error."""
     complaint, status = "", NOT_EXECUTABLE
+    try:
+        if path:
+            note(path, text)
+    except OSError as error:
+        sys.stderr.write("%s: %s; not run\n" % (path, os.strerror(error.errno).lower()))
+        return status
     try:
         # A folder on the way may be a link followed by "..", so the real path is looked at as well.
         if os.geteuid() == 0:
@@ -94,4 +118,4 @@ def launch(python, script, arguments):
 
 
 if __name__ == "__main__":
-    sys.exit(launch(sys.argv[1], sys.argv[2], sys.argv[3:]))
+    sys.exit(launch(*sys.argv[1:5], sys.argv[5:]))

@@ -1,8 +1,8 @@
-"""The guardian's word that its node leads no more: RELEASE to all peers, over connections of its own (P4).
+"""The guardian's own words to all peers, over connections of its own: RELEASE (P4), outgoing work (P6).
 
-Owns these connections. Only for a process that `waitpid` has reaped, and only for the incarnation that this
-very child reported and the last term that it led in (pitfall 1.3): the caller sees to that. Everything is
-non-blocking; addresses were looked up by the node while it lived.
+Owns these connections. RELEASE only for a process that `waitpid` has reaped, and only for the incarnation
+that this very child reported and the last term that it led in (pitfall 1.3): the caller sees to that.
+Everything is non-blocking; addresses were looked up by the node while it lived.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.host.loop import READ, WRITE, Loop
 from raftctl.net.auth import Handshake
-from raftctl.raft.encoding import encode_message
-from raftctl.raft.messages import Release
 
 DEADLINE_NS = 1_000_000_000
 _IPS_LIMIT = 4
@@ -69,27 +67,26 @@ def _judge(own: Hello, theirs: Hello) -> Optional[handshake.Refusal]:
     return handshake.judge(own, theirs, lambda instance: None)
 
 
-class Releasing:
-    """One RELEASE under way to all endpoints at once. `on_done` is called from the loop, once, within 1 s.
+class Delivery:
+    """One frame under way to all endpoints at once. `on_done` is called from the loop, once, within 1 s.
 
-    It gets address → "" where the RELEASE was delivered, else why not.
+    It gets address → "" where the frame was delivered, else why not.
     """
 
     def __init__(
-        self, loop: Loop, own: Hello, secrets: Tuple[bytes, ...], release: Release,
+        self, loop: Loop, own: Hello, secrets: Tuple[bytes, ...], kind: int, body: bytes,
         endpoints: Tuple[Endpoint, ...], on_done: Callable[[Dict[str, str]], None],
     ) -> None:
-        """`own` is the dead node's, role guardian; the expected address is filled in for each endpoint."""
+        """`own` is the node's, role guardian; the expected address is filled in for each endpoint."""
         self._on_done = on_done
         self._results: Dict[str, str] = {endpoint.address: "no numeric address is known"
                                          for endpoint in endpoints}
-        body = encode_message(release)
         self._couriers: List[_Courier] = []
         for endpoint in endpoints:
             greeting = own._replace(expected_address=endpoint.address)
             for ip in endpoint.ips:
                 shake = Handshake(True, greeting, secrets, _judge)
-                courier = _Courier(loop, shake, body, endpoint.address, self._end_one)
+                courier = _Courier(loop, shake, (kind, body), endpoint.address, self._end_one)
                 self._couriers.append(courier)
                 courier.dial(ip, endpoint.port)
         self._timer = loop.after(DEADLINE_NS if self._couriers else 0, self.end)
@@ -118,12 +115,13 @@ class _Courier:
     """One connection: dial, shake hands, send, wait for the other side's close (it has read all by then)."""
 
     def __init__(
-        self, loop: Loop, shake: Handshake, body: bytes, address: str, on_end: Callable[[_Courier, str], None]
+        self, loop: Loop, shake: Handshake, frame: Tuple[int, bytes], address: str,
+        on_end: Callable[[_Courier, str], None]
     ) -> None:
         self.address = address
         self._loop = loop
         self._shake = shake
-        self._body = body
+        self._frame = frame
         self._on_end = on_end
         self._out = b""
         self._sealed = False
@@ -153,7 +151,7 @@ class _Courier:
         self._turn()
 
     def _turn(self) -> None:
-        """Read what is there, then write what is due; after the RELEASE only the stream's end is awaited."""
+        """Read what is there, then write what is due; after the frame only the stream's end is awaited."""
         try:
             data = self._receive()
             if data == b"" and self._sealed and not self._out:
@@ -176,7 +174,7 @@ class _Courier:
 
     def _seal(self) -> None:
         if self._shake.result:
-            self._out += self._shake.result.sealer.seal(handshake.RAFT, self._body)
+            self._out += self._shake.result.sealer.seal(*self._frame)
             self._sealed = True
 
     def _flush(self) -> None:

@@ -163,7 +163,7 @@ class PeerListener:
             raise PeerFault(f"frame kind {frame.kind} after the handshake")
 
     def _deliver_guardian(self, hello: Hello, frame: Frame) -> None:
-        if frame.kind not in (handshake.RAFT, handshake.PING):
+        if frame.kind not in (handshake.RAFT, handshake.PING, handshake.OUTGOING):
             raise PeerFault(f"frame kind {frame.kind} from a guardian")
         self._deliver_peer(hello, frame)
 

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from typing import Any, Dict, List, Optional, Tuple
 
 from raftctl import tether
@@ -24,9 +25,9 @@ from raftctl.cluster import handshake
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity
+from raftctl.cluster.takeover import HostWork
 from raftctl.cluster.turn import Turn
 from raftctl.config.model import NodeConfig
-from raftctl.config.nodes import refuse_join
 from raftctl.disk.directory import open_directory
 from raftctl.disk.writer import Writer
 from raftctl.net.binding import NotHere
@@ -36,6 +37,8 @@ from raftctl.net.listen import PeerListener
 from raftctl.node.chronicle import Chronicle
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
+from raftctl.node.drain import Drain
+from raftctl.node.draws import draw, draw_id
 from raftctl.node.endpoints import Endpoints
 from raftctl.node.inbox import Inbox
 from raftctl.node.listeners import Listeners
@@ -43,6 +46,7 @@ from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
 from raftctl.node.requests import Requests
 from raftctl.node.snapshotter import Snapshotter
+from raftctl.node.rejoining import parse_target
 from raftctl.node.status import Status
 from raftctl.raft.core import Core
 from raftctl.raft.inputs import Timing
@@ -53,6 +57,7 @@ _log = logging.getLogger(__name__)
 # Python's default of 5 ms lets one busy thread delay heartbeats by as much (p50 5.5 against 0.2 ms).
 SWITCH_INTERVAL_S = 0.0005
 CLOSE_S = 2.0
+RESIGN_LOOK_S = 0.003
 # The first turn only hands its write to the disk thread; a busy host may still keep it waiting.
 FIRST_TURN_S = 60.0
 # How often an address that this host lacks is looked for.
@@ -104,8 +109,8 @@ class Daemon:
         self._inbox = Inbox()
         self._contacts = Contacts()
         self._again = False
-        self._start_id = _draw_id(8)
-        self._directory = open_directory(node.data_dir, new_instance=_draw_id)
+        self._start_id = draw_id(8)
+        self._directory = open_directory(node.data_dir, new_instance=draw_id)
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
         self._build(open_data(self._directory))
@@ -117,7 +122,7 @@ class Daemon:
     def _start_over(self) -> None:
         self._directory.remove_data()
         self._directory.close()
-        self._directory = open_directory(self._node.data_dir, new_instance=_draw_id)
+        self._directory = open_directory(self._node.data_dir, new_instance=draw_id)
 
     def _join_address(self) -> Optional[str]:
         if os.path.exists(self._join_file):
@@ -133,20 +138,21 @@ class Daemon:
         self._endpoints = Endpoints(self._tell, identity.address)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
-        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), _draw,
-                    Standing(node.priority, preempt=node.preempt))
+        drain = Drain(node.data_dir, self._inbox)
+        core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), draw,
+                    Standing(node.priority, healthy=not drain.is_on, preempt=node.preempt))
         founding = None
         if not data.restored.entries and not own.cluster_id:
-            founding = Founding(identity.address, own.instance, listed, self._join_address(), _draw_id)
+            founding = Founding(identity.address, own.instance, listed, self._join_address(), draw_id)
         silence_ns = 2 * node.election_max_ns
         self._links = Links(self._hello, node.secrets, witness, self._inbox.post, silence_ns=silence_ns,
                             longest_backoff_s=lambda: 0.25 if self._status.shown.fresh else 1.0)
         turn = Turn(identity, own.cluster_id, core, data.store, timing, founding,
-                    None, witness)  # type: ignore[arg-type]
+                    None, witness, takeover_delay=node.takeover_delay_ns)  # type: ignore[arg-type]
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
-                              lambda: self._writer.in_flight_since)
+                              lambda: self._writer.in_flight_since, drain)
         self._chronicle = Chronicle(os.path.join(node.data_dir, "history"), self._status.silent_voters)
-        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle)
+        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle, drain)
         self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
                               lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
@@ -217,8 +223,7 @@ class Daemon:
         if not word:
             _log.error("the guardian is gone: this node ends")
             return errors.FAULT
-        self._on_node_thread(lambda turn, now: turn.resign(now))
-        self._on_node_thread(lambda turn, now: None)     # the turn that sent the RELEASE is over
+        self._resign()
         self._close()
         return self._end()
 
@@ -266,6 +271,15 @@ class Daemon:
         self._on_node_thread(lambda turn, now: turn.stop(now))
         self._tell({"kind": tether.STOPPING})
 
+    def _resign(self) -> None:
+        """Return when the RELEASE has left, which waits until the cluster knows of the end of the work."""
+        self._on_node_thread(lambda turn, now: turn.resign(now))
+        deadline_s = time.monotonic() + 2 * self._node.election_max_ns / 1e9
+        # A call is answered in the turn after: what `finish` sent before it has left.
+        while (time.monotonic() < deadline_s
+               and not self._on_node_thread(lambda turn, now: turn.leading.has_resigned)):
+            time.sleep(RESIGN_LOOK_S)
+
     def _close(self) -> None:
         self._listeners.close(CLOSE_S)
         self._links.close(CLOSE_S)
@@ -286,10 +300,10 @@ class Daemon:
         self._directory.close()
         return errors.AGAIN
 
-    def _on_node_thread(self, function: Any, timeout_s: float = CLOSE_S) -> None:
+    def _on_node_thread(self, function: Any, timeout_s: float = CLOSE_S) -> Any:
         call = Call(function)
         self._inbox.post(call)
-        call.wait(timeout_s)
+        return call.wait(timeout_s)
 
     def _wait_for(self, *kinds: str, timeout_s: Optional[float] = None) -> Optional[str]:
         """Return which of `kinds` the guardian said, "" when it is gone, None after `timeout_s`.
@@ -316,6 +330,9 @@ class Daemon:
             self._status.tally.take_failures(message["failures"])
         elif message["kind"] == tether.ENDED:
             self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
+        elif message["kind"] == tether.WORK:
+            work = HostWork(*(message[name] for name in tether.MESSAGES[tether.WORK]))
+            self._inbox.post(Call(lambda turn, now: turn.leading.host_works(work)))
         elif message["kind"] == tether.RELOAD:
             secrets = tuple(map(bytes.fromhex, message["secrets"]))
             self._reload(message["logFile"], message["logLevel"], secrets)
@@ -359,7 +376,7 @@ class Daemon:
 
     def _give_up_cluster(self, address: str, discard_data: bool) -> None:
         """`join` on a node that leads a cluster of one: start again, fresh, and ask `address` (design §6)."""
-        target = _parse_target(address, self._identity.address)
+        target = parse_target(address, self._identity.address)
         view = self._status.shown.view
         members, is_removed = view.configuration.members, view.removed != ORIGIN
         if len(members) > 1 and not is_removed:
@@ -375,22 +392,3 @@ class Daemon:
         write_atomic(self._join_file, str(target).encode("ascii") + b"\n")
         self._again = True
         self._stop_leading()
-
-
-def _draw_id(size: int = 16) -> str:
-    """Return a new id of `size` random bytes, in hexadecimal."""
-    return os.urandom(size).hex()
-
-
-def _draw() -> float:
-    """Return a number from 0 to less than 1, as `random.SystemRandom().random()`: the module costs memory."""
-    return (int.from_bytes(os.urandom(7), "big") >> 3) * 2.0**-53
-
-
-def _parse_target(text: str, own: str) -> Any:
-    try:
-        target = parse(text)
-        refuse_join(target, parse(own), has_list=False, name="join")
-    except errors.UsageError as error:
-        raise CommandError("bad_request", str(error), hint="nothing was changed") from error
-    return target

@@ -42,6 +42,7 @@ class NodePorts(Ports):
         self._configuration: Optional[Configuration] = None
         self._members: Tuple[str, ...] = ()
         self._waiting: Optional[str] = None
+        self._record = 0
 
     def submit(self, write: Any) -> None:
         self._status.tally.begin_sync(clock.now())
@@ -81,7 +82,7 @@ class NodePorts(Ports):
         if shown.view.configuration is not self._configuration:
             self._take_configuration(shown.view.configuration)
         self._chronicle.see(shown, state, decisions)
-        if self._status.show(shown, state) or not self._state:
+        if self._status.show(shown, state) or not self._state or shown.record != self._record:
             self._tell_state(shown, state, self._members)
         if shown.waiting_for != self._waiting:
             self._waiting = shown.waiting_for
@@ -102,9 +103,9 @@ class NodePorts(Ports):
         member = view.configuration.find(self._identity.instance)
         role = "none" if member is None else "voter" if member.voter else "learner"
         self._tell({"kind": "state", "state": state, "previous": self._state or "UNINITIALIZED",
-                    "term": view.term, "leader": shown.leader_address, "reason": shown.reason, "role": role,
-                    "members": list(members), "clusterId": shown.cluster_id})
+                    "term": view.term, "leader": shown.leader_address, "reason": shown.cause, "role": role,
+                    "members": list(members), "clusterId": shown.cluster_id, "record": shown.record})
         leader = shown.leader_address or "unknown"
         text = shown.waiting_for or f"{state} in term {view.term}, leader {leader}"
         self._tell({"kind": "status", "text": text})
-        self._state = state
+        self._state, self._record = state, shown.record

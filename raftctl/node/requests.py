@@ -16,14 +16,16 @@ from typing import Any, Callable, Dict, Optional, Tuple
 from raftctl.base.addresses import parse
 from raftctl.base.errors import UsageError
 from raftctl.cluster.removing import encode_removal
-from raftctl.cluster.serving import CHANGE, PROPOSE, READ, Answer, Ask
+from raftctl.cluster.serving import CHANGE, PROPOSE, READ, TAKEN_OVER, TRANSFER, Answer, Ask
 from raftctl.net.commands import Caller
 from raftctl.net.error_codes import CommandError
 from raftctl.node.chronicle import Chronicle
+from raftctl.node.drain import Drain
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Expired
 from raftctl.node.status import Status
 from raftctl.node.waiting import Waiting
+from raftctl.raft.inputs import LEADER
 from raftctl.store import commands
 
 _Object = Dict[str, Any]
@@ -73,10 +75,10 @@ class Requests:
     """`answer` is what the command listener calls, in any of its threads."""
 
     def __init__(self, inbox: Inbox, status: Status, give_up_cluster: Callable[[str, bool], None],
-                 chronicle: Chronicle) -> None:
+                 chronicle: Chronicle, drain: Drain) -> None:
         """`give_up_cluster(address, discard_data)` starts the node again as one that joins, or raises."""
         self._inbox, self._status, self._give_up_cluster = inbox, status, give_up_cluster
-        self._chronicle = chronicle
+        self._chronicle, self._drain_file = chronicle, drain
         self._tokens = itertools.count(1)
         self._waiters: Dict[int, _Waiter] = {}
         self.stopping = False
@@ -97,7 +99,8 @@ class Requests:
                                f"nothing was changed, this node waits for an address: {self.waiting}")
         timeout_s = _timeout_s(request)
         if action in _NOTED:
-            self._chronicle.note("asked", f"{action} {request.get('address', '')}".rstrip(), by=caller.who)
+            whom = request.get("address", request.get("to") or "")
+            self._chronicle.note("asked", f"{action} {whom}".rstrip(), by=caller.who)
         return handler(self, request, timeout_s)
 
     def deliver(self, ask: Ask, answer: Answer) -> None:
@@ -244,16 +247,78 @@ class Requests:
             raise
         return {"address": address, "members": (answer.value or b"").decode("ascii").split("\n")}
 
+    def _transfer(self, request: _Object, timeout_s: float) -> _Object:
+        """Hand leadership over, and wait until the `leader` hook of whoever leads then has ended (P6)."""
+        deadline_s, to = time.monotonic() + timeout_s, request.get("to")
+        if to is not None and (not isinstance(to, str) or not to):
+            raise CommandError("bad_request", '"to" is the name or address of a member; leave it out for any')
+        self._status.check_initialized()
+        wanted = self._status.member(to, timeout_s) if to else None
+        successor = self._hand_over(wanted["instance"] if wanted else "", timeout_s)
+        address = self._address_of(successor)
+        try:
+            answer = self._ask(TAKEN_OVER, b"", max(deadline_s - time.monotonic(), 0.001))
+        except CommandError as error:
+            if error.code == "refused":
+                raise CommandError("refused", f"leadership was handed over to {address}: {error.message}",
+                                   hint="see the log of that node") from error
+            raise CommandError("unknown_outcome", f"{address} was told to lead; whether it does, and its "
+                               f"leader hook has ended, was not known within {timeout_s:g} s",
+                               hint="raftctl status says who leads") from error
+        leader = self._address_of((answer.value or b"").decode("ascii"))
+        if wanted and leader != wanted["address"]:
+            raise CommandError("refused", f"{wanted['address']} was told to lead, but {leader} leads now")
+        return {"leader": leader}
+
+    def _hand_over(self, instance: str, timeout_s: float) -> str:
+        """Return the instance that was told to lead; raise `CommandError` where the leader leads on."""
+        try:
+            answer = self._ask(TRANSFER, instance.encode("ascii"), timeout_s)
+        except CommandError as error:
+            if error.code in ("refused", "timeout"):
+                raise CommandError("refused", f"not handed over: {error.message}",
+                                   hint="raftctl status says who could lead") from error
+            raise
+        return (answer.value or b"").decode("ascii")
+
+    def _address_of(self, instance: str) -> str:
+        member = self._status.shown.view.configuration.find(instance)
+        return member.address if member else "a former member"
+
+    def _drain(self, request: _Object, timeout_s: float) -> _Object:
+        """Hand over if this node leads, and campaign no more until `undrain`."""
+        try:
+            self._drain_file.keep(True)
+        except OSError as error:
+            raise CommandError("refused", f"the data directory takes no file: {error}") from error
+        problem = None
+        if self._status.shown.view.role == LEADER:
+            try:
+                self._hand_over("", timeout_s)
+            except CommandError as error:
+                problem = error.message
+        self._drain_file.apply()
+        return {"drained": True, "problem": problem}
+
+    def _undrain(self, request: _Object, timeout_s: float) -> _Object:
+        try:
+            self._drain_file.keep(False)
+        except OSError as error:
+            raise CommandError("refused", f"the file in the data directory stays: {error}") from error
+        self._drain_file.apply()
+        return {"drained": False}
+
 
 _ACTIONS: Dict[str, Callable[[Requests, _Object, float], _Object]] = {
     "state": Requests._state, "status": Requests._cluster_status, "get": Requests._get, "put": Requests._put,
     "del": Requests._delete, "bootstrap": Requests._bootstrap, "join": Requests._join,
     "remove": Requests._remove, "wait": Requests._wait,
-    "history": Requests._history,
+    "history": Requests._history, "transfer": Requests._transfer, "drain": Requests._drain,
+    "undrain": Requests._undrain,
 }
 _ALWAYS = (Requests._state, Requests._cluster_status, Requests._wait, Requests._history)
 # What an operator asks for and the history is to name him for; of reads and writes there are too many.
-_NOTED = ("bootstrap", "join", "remove")
+_NOTED = ("bootstrap", "join", "remove", "transfer", "drain", "undrain")
 
 
 def _address(text: str) -> str:

@@ -18,6 +18,7 @@ from raftctl.net.error_codes import CommandError
 from raftctl.net.links import LinkStatus
 from raftctl.node import outlook
 from raftctl.node.contacts import Contacts
+from raftctl.node.drain import Drain
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
@@ -35,9 +36,9 @@ class Status:
 
     def __init__(self, node: NodeConfig, identity: Identity, inbox: Inbox, shown: Shown,
                  links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts,
-                 write_since: Callable[[], Optional[Instant]]) -> None:
+                 write_since: Callable[[], Optional[Instant]], drain: Drain) -> None:
         """`write_since` says since when the present write is at the disk, None without one."""
-        self.tally = Tally()
+        self.tally, self._drain = Tally(), drain
         self._contacts, self._write_since = contacts, write_since
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
@@ -107,8 +108,10 @@ class Status:
         is_outside = member is None or view.removed != ORIGIN
         role = "none" if is_outside else "voter" if member.voter else "learner"
         lease_ns = now.left_within(view.lease_end) if state == "LEADER" else 0
+        reason, takeover_ms = self._reason(now, state)
         return {
-            "state": state, "reason": shown.waiting_for or shown.reason,
+            "state": state, "reason": reason, "takeoverMs": takeover_ms,
+            "drained": self._drain.is_on,
             "joinProblem": shown.join_refusal or None, "address": self._identity.address,
             "name": self._node.name, "leader": shown.leader_address, "term": view.term, "role": role,
             "commitIndex": view.commit_index, "lastApplied": shown.applied, "leaseMs": lease_ns // _MS,
@@ -117,9 +120,27 @@ class Status:
             "version": __version__, "pid": os.getpid(),
         }
 
+    def _reason(self, now: Instant, state: str) -> Tuple[str, Optional[int]]:
+        """Return why the state is what it is, and for how long at most a leader still waits (P6), in ms."""
+        shown = self._shown
+        wait = shown.wait
+        if wait is None or wait.until is None or state != "CANDIDATE":
+            return shown.cause, None
+        left_ms = -(-now.until(wait.until) // _MS)
+        return f"{wait.reason}, {left_ms / 1000:.1f} s more at most", left_ms
+
     def stale(self, key: bytes, timeout_s: float) -> Answer:
         """Return what the local copy holds under `key`."""
         return self._call(lambda turn, now: turn.serving.look_up(key), timeout_s)
+
+    def member(self, name: str, timeout_s: float) -> Row:
+        """Return the row of the member that `name` means: a name, an address, or one without tcp://."""
+        rows = self.cluster({}, timeout_s)["members"]
+        row = next((row for row in rows if name in (row["name"], row["address"], row["address"][6:])), None)
+        if row is None:
+            raise CommandError("not_found", f"no member is called {name}",
+                               hint="raftctl status lists their names and addresses")
+        return row
 
     def count_keys(self) -> int:
         return self._call(lambda turn, now: turn.key_count, 1.0)

@@ -186,6 +186,20 @@ class Core:
         return self._state.heard_since
 
     @property
+    def term_start(self) -> int:
+        """The index of this leader's no-op; of no meaning on others."""
+        return self._state.term_start
+
+    @property
+    def is_handing_over(self) -> bool:
+        """Is a transfer under way that still may come to nothing?"""
+        return self._state.handover is not None
+
+    def why_no_transfer(self, now: Instant, to: Optional[Instance]) -> Tuple[str, str]:
+        """Return code and reason why a `Transfer` to `to` (None: the best) would be refused; "" if not."""
+        return transfer.why_not(self._state, now, to)
+
+    @property
     def may_change(self) -> bool:
         """Is this a leader whose own term is committed and that has no configuration change pending?"""
         state = self._state
@@ -287,7 +301,7 @@ class Core:
         preference.stop(self._state, now)
 
     def _health(self, now: Instant, given: Health) -> None:
-        preference.set_health(self._state, now, ok=given.ok)
+        preference.set_health(self._state, now, ok=given.ok, cause=given.cause)
 
     def _resigned(self, now: Instant, given: Resigned) -> None:
         transfer.resign(self._state, now)

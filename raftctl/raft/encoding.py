@@ -17,6 +17,7 @@ from raftctl.raft.messages import (
     CONFIGURATION,
     ENTRY_OVERHEAD,
     NOOP,
+    TAKEOVER,
     Append,
     AppendReply,
     Entry,
@@ -67,7 +68,7 @@ def decode_entry(data: bytes) -> Entry:
     if len(data) < _ENTRY.size:
         raise Malformed(f"entry of {len(data)} bytes, {_ENTRY.size} are the least")
     kind, term, index = _ENTRY.unpack_from(data)
-    if kind not in (NOOP, COMMAND, CONFIGURATION) or not term or not index:
+    if kind not in (NOOP, COMMAND, CONFIGURATION, TAKEOVER) or not term or not index:
         raise Malformed(f"entry of kind {kind}, term {term}, index {index}")
     return Entry(term, index, kind, data[_ENTRY.size:])
 

@@ -140,9 +140,11 @@ class Stopping(NamedTuple):
 
 
 class Health(NamedTuple):
-    """What the check of this host says; healthy until told otherwise (design §4.2)."""
+    """What the check of this host says, or an operator, by `cause`; healthy until told otherwise (design
+    §4.2)."""
 
     ok: bool
+    cause: str = ""
 
 
 class Resigned(NamedTuple):

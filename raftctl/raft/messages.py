@@ -13,6 +13,7 @@ Instance = str
 NOOP = 0
 COMMAND = 1
 CONFIGURATION = 2
+TAKEOVER = 3
 
 
 class Position(NamedTuple):
@@ -33,7 +34,8 @@ ENTRY_OVERHEAD = 21
 
 
 class Entry(NamedTuple):
-    """One log entry. `kind`: NOOP, COMMAND (body: the store's) or CONFIGURATION (`configuration.encode`)."""
+    """One log entry. `kind`: NOOP, COMMAND, TAKEOVER (bodies: the store's) or CONFIGURATION
+    (`configuration.encode`)."""
 
     term: int
     index: int

@@ -23,11 +23,11 @@ from raftctl.raft.state import State
 CALM = 5
 
 
-def set_health(state: State, now: Instant, *, ok: bool) -> None:
-    """Note what the host's check says of it."""
+def set_health(state: State, now: Instant, *, ok: bool, cause: str = "") -> None:
+    """Note what the host's check, or an operator, says of it."""
     if not state.standings.change(healthy=ok):
         return
-    state.decide("check passes" if ok else "check fails", "is healthy" if ok else "is unhealthy")
+    state.decide(cause or ("check passes" if ok else "check fails"), "is healthy" if ok else "is unhealthy")
     tell(state, now)
     if state.role == LEADER:
         lease.show(state, now)

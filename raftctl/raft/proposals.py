@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from raftctl.raft import fullness
 from raftctl.raft.inputs import LEADER, Accepted, Proposed
-from raftctl.raft.messages import ENTRY_OVERHEAD, Entry
+from raftctl.raft.messages import ENTRY_OVERHEAD, TAKEOVER, Entry
 from raftctl.raft.state import State
 
 # Bytes of entries that a leader may have uncommitted; beyond it clients are told "busy", nothing is proposed.
@@ -16,11 +16,12 @@ def propose(state: State, given: Proposed) -> None:
     if state.role != LEADER:
         state.refuse(given.request, "no_leader")
         return
-    full = fullness.why_refused(state)
+    # Like a no-op, a takeover record is small, rare, and what a leadership begins with (P6).
+    full = fullness.why_refused(state) if given.kind != TAKEOVER else ""
     if full:
         state.refuse(given.request, "store_full", full)
         return
-    if state.uncommitted_bytes >= UNCOMMITTED_LIMIT:
+    if state.uncommitted_bytes >= UNCOMMITTED_LIMIT and given.kind != TAKEOVER:
         state.refuse(given.request, "busy")
         return
     state.uncommitted_bytes += ENTRY_OVERHEAD + len(given.body)

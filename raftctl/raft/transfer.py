@@ -12,8 +12,9 @@ that it names, also where the voter has not heard of it yet.
 
 from __future__ import annotations
 
-from typing import Optional
+from typing import Optional, Tuple
 
+from raftctl.base.errors import require
 from raftctl.base.instants import Instant
 from raftctl.raft import election, proposals, release
 from raftctl.raft.inputs import LEADER, Transferred
@@ -27,21 +28,28 @@ from raftctl.raft.state import MS, State
 
 def ask(state: State, now: Instant, request: int, to: Optional[Instance]) -> None:
     """Hand over to `to`, or to the best voter. Answered once; nothing is undone after `Ready.transferred`."""
-    if state.role != LEADER:
-        state.refuse(request, "no_leader", "this node does not lead")
-        return
-    if state.stopping:
-        state.refuse(request, "stopping", "hands over as soon as its outgoing work has ended")
-        return
-    if state.handover:
-        state.refuse(request, "busy", f"hands over to {state.name(state.handover.successor)} already")
+    code, reason = why_not(state, now, to)
+    if code:
+        state.refuse(request, code, reason)
         return
     successor = to or best_successor(state, now)
-    reason = why_no_successor(state, now, successor) if successor else "no other voter is fit to lead"
-    if successor is None or reason:
-        state.refuse(request, "refused", f"{state.name(successor)} {reason}" if successor else reason)
-        return
-    begin(state, now, successor, "transfer asked", request)
+    require(successor is not None, "a transfer to nobody")
+    begin(state, now, successor, "transfer asked", request)  # type: ignore[arg-type]
+
+
+def why_not(state: State, now: Instant, to: Optional[Instance]) -> Tuple[str, str]:
+    """Return code and reason why a transfer to `to`, or to the best voter, would be refused; "" if not."""
+    if state.role != LEADER:
+        return "no_leader", "this node does not lead"
+    if state.stopping:
+        return "stopping", "hands over as soon as its outgoing work has ended"
+    if state.handover:
+        return "busy", f"hands over to {state.name(state.handover.successor)} already"
+    successor = to or best_successor(state, now)
+    if successor is None:
+        return "refused", "no other voter is fit to lead"
+    reason = why_no_successor(state, now, successor)
+    return ("refused", f"{state.name(successor)} {reason}") if reason else ("", "")
 
 
 def begin(state: State, now: Instant, successor: Instance, cause: str, request: Optional[int] = None) -> None:

@@ -1,18 +1,21 @@
 """The bytes of a snapshot of the store: written and read in slices, so that nothing else waits (pitfall 4.4).
 
-Records behind their length (u32): first format (u8), applied index and count of keys (u64 each); then a key
-each: revision (u64), key size (u16), key, value; big-endian. Keys stand in the order of their revisions,
-which is that of a `Store`'s dictionary: so equal stores have equal bytes, and nothing is sorted.
+Records behind their length (u32): first format (u8), applied index and count of keys (u64 each), and the last
+takeover record if there is one (format 1 had none); then a key each: revision (u64), key size (u16), key,
+value; big-endian. Keys stand in the order of their revisions, which is that of a `Store`'s dictionary: so
+equal stores have equal bytes, and nothing is sorted.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import Dict, Iterator, List, NamedTuple, Tuple
+from typing import Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from raftctl.store.commands import KEY_LIMIT, VALUE_LIMIT, Malformed, is_text
+from raftctl.store.takeovers import Record, decode_record, encode_record
 
-FORMAT = 1
+FORMAT = 2
+_FORMATS = (1, FORMAT)
 SLICE_BYTES = 64 * 1024
 
 _LENGTH = struct.Struct("!I")
@@ -27,6 +30,7 @@ class Contents(NamedTuple):
     items: Dict[bytes, Tuple[bytes, int]]
     applied: int
     bytes: int
+    takeover: Optional[Record] = None
 
 
 class Image:
@@ -35,11 +39,13 @@ class Image:
     def __init__(self, contents: Contents) -> None:
         self._contents = contents
         count = len(contents.items)
-        self.size = _LENGTH.size + _HEADER.size + count * _KEY_COST + contents.bytes
+        self._takeover = encode_record(contents.takeover)
+        self.size = _LENGTH.size + _HEADER.size + len(self._takeover) + count * _KEY_COST + contents.bytes
 
     def slices(self) -> Iterator[bytes]:
         """Return the bytes in parts of at most `SLICE_BYTES`."""
         header = _HEADER.pack(FORMAT, self._contents.applied, len(self._contents.items))
+        header += self._takeover
         parts: List[bytes] = [_LENGTH.pack(len(header)), header]
         held = _LENGTH.size + len(header)
         for key, (value, revision) in self._contents.items.items():
@@ -66,6 +72,7 @@ class Loader:
         self._count = -1
         self._items: Dict[bytes, Tuple[bytes, int]] = {}
         self._applied = self._bytes = self._revision = 0
+        self._takeover: Optional[Record] = None
 
     def feed(self, data: bytes) -> None:
         """Take the next bytes."""
@@ -100,15 +107,16 @@ class Loader:
         self._bytes += len(key) + len(value)
 
     def _take_header(self, record: bytes) -> None:
-        if record[:1] and record[0] != FORMAT:
-            raise Malformed(f"store image of format {record[0]}, this raftctl reads {FORMAT}")
-        if len(record) != _HEADER.size:
+        if record[:1] and record[0] not in _FORMATS:
+            raise Malformed(f"store image of format {record[0]}, this raftctl reads up to {FORMAT}")
+        if len(record) < _HEADER.size or (record[0] != FORMAT and len(record) > _HEADER.size):
             raise Malformed(f"store image with a header of {len(record)} bytes")
-        _, self._applied, self._count = _HEADER.unpack(record)
+        _, self._applied, self._count = _HEADER.unpack_from(record)
+        self._takeover = decode_record(record[_HEADER.size:])
 
     def finish(self) -> Contents:
         """All bytes were fed: return what they say."""
         if self._rest or self._count != len(self._items):
             raise Malformed(f"store image ends with {len(self._items)} of {max(self._count, 0)} keys and "
                             f"{len(self._rest)} bytes")
-        return Contents(self._items, self._applied, self._bytes)
+        return Contents(self._items, self._applied, self._bytes, self._takeover)

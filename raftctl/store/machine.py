@@ -12,6 +12,7 @@ from typing import Dict, NamedTuple, Optional, Tuple
 from raftctl.base.errors import require
 from raftctl.store.commands import PUT, Command, decode
 from raftctl.store.image import Contents, Image
+from raftctl.store.takeovers import encode_record, follow
 
 COMPARE_FAILED = "compare_failed"
 NOT_FOUND = "not_found"
@@ -37,6 +38,7 @@ class Store:
         self._items: Dict[bytes, Tuple[bytes, int]] = contents.items
         self.applied = contents.applied
         self.bytes = contents.bytes
+        self.takeover = contents.takeover
 
     @property
     def count(self) -> int:
@@ -59,6 +61,12 @@ class Store:
             return self._put(index, command)
         return self._delete(index, command) if present else Result(False, 0, NOT_FOUND)
 
+    def apply_takeover(self, index: int, term: int, body: bytes) -> None:
+        """Apply a TAKEOVER entry; `takeover` is the last record then. Otherwise as `apply`."""
+        require(index > self.applied, "an entry applied twice or out of order", index, self.applied)
+        self.takeover = follow(self.takeover, index, term, body)
+        self.applied = index
+
     def _put(self, index: int, command: Command) -> Result:
         self._forget(command.key)
         self._items[command.key] = (command.value, index)
@@ -80,17 +88,17 @@ class Store:
 
     def image(self) -> Image:
         """Return the snapshot of what the store holds now; takes 2 ms for 100,000 keys."""
-        return Image(Contents(dict(self._items), self.applied, self.bytes))
+        return Image(Contents(dict(self._items), self.applied, self.bytes, self.takeover))
 
     def digest(self) -> str:
-        """Return 64 hex digits, equal for equal keys, values and revisions (pitfall 2.4).
+        """Return 64 hex digits, equal for equal keys, values, revisions and takeovers (pitfall 2.4).
 
         Read off the state itself, not kept beside it, so that altered memory shows. Walks the whole store:
         for comparisons at agreed indexes, not for each entry.
         """
         import hashlib  # brings OpenSSL, 2 MiB a daemon, which asks for no digest
 
-        summary = hashlib.sha256()
+        summary = hashlib.sha256(encode_record(self.takeover))
         for key in sorted(self._items):
             value, revision = self._items[key]
             summary.update(_ITEM.pack(revision, len(key), len(value)))

@@ -14,6 +14,7 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release, Standing
+from simulation.applications import Guardian
 from simulation.clocks import HostClock
 from simulation.node import MS, Process
 
@@ -45,10 +46,13 @@ class Host:
         self.disk_ms: Tuple[float, float] = world.profile.disk_ms
         self.process: Optional[Process] = None
         self.starts = self.instances = 0
-        self.is_paused = self.is_suspended = self.is_stopped = False
+        self.is_paused = self.is_suspended = self.is_stopped = self.is_stopping = False
         self.clocks_resumed: Optional[Instant] = None      # after a hypervisor pause
         self.backup: Optional[FakeDisk] = None
         self.has_gone_back = False                         # it runs on a directory that was copied back
+        self.guardian: Optional[Guardian] = None           # where the profile has hooks
+        self.note = ""                 # `outgoing` in the data directory
+        self.takeover_delay = self.draws.child("delay").one_of(profile.delays_ms) * MS
         self.is_down = False           # by an operator or for good: nobody restarts it
         self.guardian_lives = True
         self.lacked_space = False      # what it is down for
@@ -73,6 +77,8 @@ class Host:
             return
         self.starts += 1
         self.guardian_lives = True
+        if self.world.profile.hooks and self.guardian is None:
+            self.guardian = Guardian(self)
         self.disk = self.disk.restarted()
         try:
             self.process = Process(self)
@@ -86,6 +92,8 @@ class Host:
             return
         self.world.trace(self.name, f"starts, incarnation {self.process.incarnation}")
         self.process.begin()
+        if self.guardian:
+            self.guardian.began(self.process)
 
     def comes_back(self) -> None:
         """The operator lets it start."""
@@ -108,8 +116,25 @@ class Host:
         self.world.clients.ended(process)
         self.world.network.ended(process, told=told)
         if releases and self.guardian_lives:
-            self.world.after(self.draws.between(REAP_MS[0] * MS, REAP_MS[1] * MS), self._release, process)
+            self.world.after(self.draws.between(REAP_MS[0] * MS, REAP_MS[1] * MS), self._reap, process)
+        if self.is_stopping:
+            self.end_guardian()            # the service has ended; the next start has another
         self.start_later()
+
+    def end_guardian(self) -> None:
+        self.is_stopping = False
+        if self.guardian:
+            self.guardian.end()
+            self.guardian = None
+
+    def _reap(self, process: Process) -> None:
+        self._release(process)
+        if self.guardian:
+            self.guardian.reaped(process)
+
+    @property
+    def is_running_application(self) -> bool:
+        return self.world.applications.runs_at(self)
 
     def _release(self, process: Process) -> None:
         """P4: for just the incarnation and the last led term of the process that was reaped."""
@@ -122,17 +147,20 @@ class Host:
         body = encode_message(Release(process.instance, process.incarnation, board.term))
         self.world.trace(self.name, f"guardian releases term {board.term}")
         self.world.checkers.released(process, board.term)
-        self.world.network.release(self.address, hello, {member.address: body for member in members
+        self.world.network.tell(self.address, hello, handshake.RAFT, {member.address: body for member in members
                                                          if member.address != self.address})
 
     def kill_guardian(self) -> None:
         """kill -9 of the guardian: its node sees the end of the tether and ends; nobody releases."""
         self.guardian_lives = False
+        self.end_guardian()
         self.world.after(self.draws.between(0, 5 * MS), self.end_process, "ends, its guardian is gone")
 
     def lose_power(self) -> None:
         """What was not synced is gone, or torn; nobody is told."""
         self.guardian_lives = False
+        self.end_guardian()
+        self.world.applications.end(self)
         self.end_process("loses its power", told=False, releases=False)
         keep = self.draws.child(f"power {self.world.now}")
         share = keep.one_of([0.0, 0.5, 1.0])
@@ -161,6 +189,11 @@ class Host:
         if self.process:
             self.world.trace(self.name, "is told to stop")
             self.process.stop()
+            self.is_stopping = True
+            if self.guardian:
+                process = self.process
+                self.guardian.stop(lambda: self._outgoing_ended(process))
+                return
             self.world.after(self.draws.between(OUTGOING_MS[0] * MS, OUTGOING_MS[1] * MS),
                              self._outgoing_ended, self.process)
 

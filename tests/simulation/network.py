@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
-from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 
 if TYPE_CHECKING:
@@ -185,15 +184,15 @@ class Network:
             else:
                 self._world.after(connection.dialler.silence_ns, self.end, connection, "silent too long")
 
-    def release(self, source: str, guardian_hello: Hello, bodies: Dict[str, bytes]) -> None:
-        """A guardian's own connections to all peers: RELEASE, or nothing where no way leads."""
+    def tell(self, source: str, guardian_hello: Hello, kind: int, bodies: Dict[str, bytes]) -> None:
+        """A guardian's own connections to all peers: one frame, or nothing where no way leads."""
         for address, body in bodies.items():
             if self.is_cut(source, address) or self.is_cut(address, source):
                 continue
-            self._world.after(self.latency((source, address)), self._deliver_release, address, guardian_hello,
-                              body)
+            self._world.after(self.latency((source, address)), self._deliver_word, address, guardian_hello,
+                              kind, body)
 
-    def _deliver_release(self, address: str, hello: Hello, body: bytes) -> None:
+    def _deliver_word(self, address: str, hello: Hello, kind: int, body: bytes) -> None:
         host = self._world.host_at(address)
         if host and host.process and host.process.is_reachable:
-            host.process.post(("frame", hello, handshake.RAFT, body))
+            host.process.post(("frame", hello, kind, body))

@@ -84,7 +84,7 @@ class Process(Ports):
                                 self.world.new_cluster_id)
         self.turn = Turn(Identity(self.address, self.instance, self.incarnation, self.start_id, host.listed),
                          identity.cluster_id, core, data.store, self.timing, founding, self, self.witness,
-                         self.world.profile.log_bytes)
+                         self.world.profile.log_bytes, host.takeover_delay)
 
     # --- what the world sees
 
@@ -265,6 +265,8 @@ class Process(Ports):
 
     def show(self, shown: Shown, decisions: Tuple[Decision, ...]) -> None:
         self.shown = shown
+        if self.host.guardian:
+            self.host.guardian.shown(self, shown)
         for decision in decisions:
             self.world.trace(self.host.name, f"{decision.cause} -> {decision.effect}")
 
@@ -301,7 +303,13 @@ class Process(Ports):
 
     def _resign(self) -> None:
         self.turn.resign(self.now)
-        self.world.after(0, self.host.stopped, self)
+        self.world.after(0, self._await_release)
+
+    def _await_release(self) -> None:
+        if self.turn.leading.has_resigned:
+            self.host.stopped(self)
+        elif self.is_alive:
+            self.world.after(MS, self._await_release)
 
 
 _STEPS = {
@@ -317,6 +325,7 @@ _STEPS = {
     "ask": lambda process, ask: process.turn.ask(process.now, ask),
     "expire": lambda process, token: process.turn.serving.expire(token),
     "bootstrap": lambda process: process.turn.bootstrap(process.now),
+    "work": lambda process, work: process.turn.leading.host_works(work),
     "stop": lambda process: process.turn.stop(process.now),
     "resign": Process._resign, "health": Process._health,
     "change": lambda process, step: process.turn.core.step(process.now, step),

@@ -37,6 +37,10 @@ class Profile(NamedTuple):
     timing: Timing = TIMING
     log_bytes: int = 1500          # of log between two snapshots
     chunk_bytes: int = 40
+    hooks: bool = False            # hosts have `leader` and `follower`, with an application (applications.py)
+    delays_ms: Tuple[int, ...] = (3000,)     # `takeover delay`
+    ending_ms: Tuple[int, int] = (5, 300)    # how long `follower` takes
+    failing_hooks: float = 0.0               # how often it fails, having ended the application all the same
 
     def rates(self, draws: Draws, number: int) -> Tuple[float, float]:
         """Return the rates of BOOTTIME and MONOTONIC_RAW of host `number`."""
@@ -118,6 +122,15 @@ PROFILES = {profile.name: profile for profile in (
              "crash": 2, "one_way": 1, "slow_disk": 1, "stop_leader": 1, "reset": 1},
             "witnesses, checks that fail, caretakers, preemption", every_ms=(60, 400), span_ms=4500,
             priorities=(0, 0, 50, 100, 100, 200), preempting=0.5, failing_checks=0.6),
+    Profile("takeover",
+            {"kill_leader": 5, "stop_leader": 4, "transfer": 5, "pause_leader": 3, "isolate_leader": 3,
+             "partition": 2, "kill_guardian": 1, "crash": 2, "one_way": 1, "kill": 1, "power": 1},
+            "one application at a time: hooks that end within the delay", every_ms=(60, 700), span_ms=5000,
+            clients=1, hooks=True, delays_ms=(1000, 1200, 2000), failing_hooks=0.1),
+    Profile("handovers",
+            {"kill_leader": 4, "stop_leader": 4, "transfer": 5, "pause_leader": 3, "crash": 2, "kill": 1},
+            "hooks that outlast the delay, while their guardians can be heard", every_ms=(200, 1500),
+            span_ms=8000, clients=1, hooks=True, delays_ms=(900, 1500), ending_ms=(5, 2600)),
     Profile("mix", dict(_CRASHES, **_CUTS, **_PAUSES, stop_leader=2, reset=3, slow_way=2, slow_disk=2,
                         kill_guardian=2, restart=2, retime=1, kill_all=1, transfer=2, away=2, at_chunk=2,
                         rot=1), "all of it",

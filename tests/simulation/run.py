@@ -130,11 +130,15 @@ def _must_progress(world: World) -> None:
     # A cluster that is being founded waits for whoever starts last, and for a fresh cluster of one.
     patience += 3000 * MS if set(world.profile.founding) != {"list"} or world.profile.span_ms == 1500 else 0
     world.clients.ask_members_alone()
+    profile = world.profile
+    patience += (max(profile.delays_ms) + 2 * max(profile.ending_ms)) * MS if profile.hooks else 0
     before = world.checkers.committed
     begin = world.clients.done
 
     def has_progressed() -> bool:
         up = [host for host in world.hosts if host.process]
+        if profile.hooks and not world.applications.at_leader:
+            return False
         fit = any(host.standing.priority and host.process.is_healthy for host in up)
         return (world.clients.done > begin + 3 and world.checkers.committed > before
                 and sum(1 for host in up if host.process.shows_leader) == fit)

@@ -6,6 +6,7 @@ import hashlib
 import heapq
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
+from simulation.applications import Applications
 from simulation.checkers import Checkers
 from simulation.clients import Clients
 from simulation.clocks import HostClock
@@ -57,6 +58,7 @@ class World:
         self.network = Network(self, profile.latency_ms, profile.slow)
         self.checkers = Checkers(self)
         self.traps = Traps()
+        self.applications = Applications(self)
         self.clients = Clients(self, profile.clients)
         self.transfers = Transfers(self)
 

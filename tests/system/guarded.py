@@ -18,7 +18,7 @@ from raftctl.config.model import Hook, Loaded, NodeConfig
 
 PATIENCE_S = 20
 # Words of the guardian that no node answers.
-ASIDE = ("hooks", "ended", "reload")
+ASIDE = ("hooks", "ended", "reload", "work")
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 
@@ -111,12 +111,14 @@ class Node(Talk):
         return self.order("publish", incarnation=self.incarnation, term=term, leading=leading,
                           lease_s=lease_s)
 
-    def state(self, state, term, leader=None, previous="CANDIDATE", reason="as the test says"):
+    def state(self, state, term, leader=None, previous="CANDIDATE", reason="as the test says", record=None):
         return self.tell("state", state=state, previous=previous, term=term, leader=leader, reason=reason,
-                         role="voter", members=[self.address], clusterId="c" * 32)
+                         role="voter", members=[self.address], clusterId="c" * 32,
+                         record=(record or term) if state == "LEADER" else 0)
 
-    def lead(self, term, lease_s=600):
-        return self.publish(term, lease_s).state("LEADER", term, self.address)
+    def lead(self, term, lease_s=600, record=None):
+        """Lead, with the takeover record `record`: the number of the term where the test does not say."""
+        return self.publish(term, lease_s).state("LEADER", term, self.address, record=record)
 
     def follow(self, term, leader="tcp://other:1"):
         return self.publish(term, 0, leading=False).state("FOLLOWER", term, leader)
@@ -178,6 +180,8 @@ class Guarded:
         hook = Hook((str(script), str(folder / "hooks.sock")), int(timeout_s * 1e9), retry)
         hooks = tuple((event, hook) for event in events)
         configs = tuple(self._config(port, hooks) for port in range(8001, 8001 + count))
+        for config in configs:
+            (folder / str(config.address.port)).mkdir(exist_ok=True)     # the real node makes it
         if stderr is not None:
             configs = tuple(config._replace(log_file=None) for config in configs)
         guardian_log = str(folder / "guardian.log") if stderr is None else None

@@ -173,7 +173,7 @@ def test_a_large_store_is_not_written_again_for_each_few_of_its_keys():
 
 
 def test_what_became_of_a_proposal_that_a_snapshot_swallowed_is_unknown():
-    serving = Serving(Store(), lambda now, given: None, lambda address, body: True, None)
+    serving = Serving(Store(), lambda now, given: None, lambda address, body: True, {})
     now = Instant(0, 0)
     serving.leader_is(now, View(LEADER, 2, "n1", now, 0, 0, NOBODY), "a")
     for token in (1, 2):

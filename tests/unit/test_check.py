@@ -60,6 +60,7 @@ node localhost
   cluster         a cluster of one, until it joins another
   heartbeat       100 ms
   election        500 ms to 1 s
+  takeover        after 3 s where nothing is heard
   data            /d
   log             standard error, level info
   secrets         none: every user of this host can change its data
@@ -239,3 +240,18 @@ def test_an_address_that_is_not_here_is_a_warning(tmp_path, capfd, fields, key, 
     assert capfd.readouterr().err.splitlines()[-1] == (
         f'raftctl: {path}: warning: {name}: "{key}": {host}: not on this host; '
         "a daemon on this host waits until it is")
+
+
+@pytest.mark.parametrize("timeout, delay, warned", [
+    ("5 s", "3 s", True), ("3 s", "3 s", False), ("5 s", "6 s", False), (None, "3 s", False)])
+def test_p6_a_follower_that_may_outlast_the_takeover_delay_is_warned_about(tmp_path, timeout, delay, warned):
+    hook = {"run": "/bin/true", **({"timeout": timeout} if timeout else {})}
+    path = tmp_path / "n.json"
+    path.write_text(json.dumps({"address": "tcp://localhost:8089", "dataDir": "/d", "takeover delay": delay,
+                                "events": {"leader": "/bin/true", "follower": hook}}))
+    (node,) = load(str(path), environ={}).nodes
+    found = [one for one in check.warnings(node) if "follower" in one]
+    assert bool(found) == warned
+    if warned:
+        assert found == ['localhost: "follower" may take 5 s, but a new leader waits 3 s for a host that it does '
+                         'not hear; raise "takeover delay", or lower the "timeout"']

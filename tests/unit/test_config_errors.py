@@ -14,7 +14,8 @@ LIST = ["tcp://h1:8089", "tcp://h2:8089", "tcp://h3:8089"]
 ONE = {"address": "tcp://localhost:8089"}
 KEYS = (
     "address, listen, command_port, command_host, http, name, clusterNodes, heartbeat, election min, "
-    "election max, join, dataDir, logFile, logLevel, events, priority, preempt, secretFile, insecure, "
+    "election max, takeover delay, join, dataDir, logFile, logLevel, events, priority, preempt, "
+    "secretFile, insecure, "
     "serviceName, description, user, hardened, nodes"
 )
 MAKE = "(umask 077; head -c 32 /dev/urandom | base64 > {dir}/secret)"

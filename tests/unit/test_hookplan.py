@@ -27,6 +27,7 @@ from raftctl.cluster.hookplan import (
     SkipStop,
     Wake,
     WakeAt,
+    WorkEnded,
 )
 
 ALL = {"leader": 0, "follower": 0, "start": 0, "stop": 0}
@@ -50,9 +51,15 @@ class Lane:
     def __init__(self, retries=None):
         self.plan = Plan(ALL if retries is None else retries)
         self.now = 0
+        self.work = []       # how each outgoing work ended
 
     def __call__(self, *events):
-        return [short for event in events for short in map(self._short, self.plan.step(self.now, event))]
+        return [short for event in events for short in map(self._short, self._step(event))]
+
+    def _step(self, event):
+        effects = self.plan.step(self.now, event)
+        self.work += [effect.succeeded for effect in effects if isinstance(effect, WorkEnded)]
+        return [effect for effect in effects if not isinstance(effect, WorkEnded)]
 
     @staticmethod
     def _short(effect):
@@ -109,7 +116,7 @@ def test_p5_the_follower_between_two_own_terms_is_told_who_led_between():
     lane = Lane()
     lane(Ready(), OK, leads(5), OK, Ready())
     lane(follows(6), leads(7))
-    run, = lane.plan.step(0, OK)
+    run, = lane._step(OK)
     assert (run.hook, run.facts.leader, run.facts.term) == ("follower", "tcp://h2:1", 6)
     assert lane(OK) == ["leader(7)"]
 
@@ -256,12 +263,12 @@ def test_p5_random_flapping_ends_with_the_hook_for_what_holds_and_never_skips_a_
     term, ran, running, holds = 1, [], None, None
     for _ in range(200):
         if running and rng.random() < 0.4:
-            effects = lane.plan.step(0, Ended(rng.random() < 0.7))
+            effects = lane._step(Ended(rng.random() < 0.7))
             running = None
         else:
             term += rng.random() < 0.3
             holds = rng.choice([leads, follows, unknown])(term)
-            effects = lane.plan.step(0, holds)
+            effects = lane._step(holds)
         for effect in effects:
             if isinstance(effect, Run):
                 assert running is None
@@ -270,7 +277,7 @@ def test_p5_random_flapping_ends_with_the_hook_for_what_holds_and_never_skips_a_
             else:
                 assert isinstance(effect, EndRunning) and running == "leader"
     while running:
-        running = next((effect.hook for effect in lane.plan.step(0, OK)), None)
+        running = next((effect.hook for effect in lane._step(OK)), None)
         ran += [(running, term)] if running else []
     hooks = [hook for hook, _ in ran]
     assert all(one != other for one, other in zip(hooks, hooks[1:]))
@@ -284,3 +291,53 @@ def test_p5_random_flapping_ends_with_the_hook_for_what_holds_and_never_skips_a_
 
 def test_every_event_has_its_handler():
     assert set(hookplan._RECEIVE) == set(hookplan.Event.__args__)
+
+
+# --- outgoing work (P6)
+
+def test_p6_outgoing_work_has_ended_only_when_follower_has():
+    lane = Lane()
+    lane(leads(5), OK)
+    assert lane.work == [] and not lane.plan.is_outgoing
+    lane(unknown(5))
+    assert lane.work == [] and lane.plan.is_outgoing
+    lane(OK)
+    assert lane.work == [True] and not lane.plan.is_outgoing
+
+
+def test_p6_outgoing_work_goes_on_from_the_moment_at_which_the_leader_hook_is_ended():
+    lane = Lane()
+    lane(leads(5))
+    assert not lane.plan.is_outgoing
+    assert lane(unknown(5)) == ["end"]
+    assert lane.plan.is_outgoing
+    lane(FAILED)
+    assert lane.plan.is_outgoing and lane.work == []
+    lane(OK)
+    assert lane.work == [True]
+
+
+def test_p6_a_follower_that_fails_has_ended_badly_only_after_its_last_try():
+    lane = Lane(dict(ALL, follower=1))
+    lane(leads(5), OK, follows(6), FAILED)
+    assert lane.work == [] and lane.plan.is_outgoing
+    lane.now += RETRY_DELAY_NS
+    lane(Wake(), FAILED)
+    assert lane.work == [False] and not lane.plan.is_outgoing
+
+
+def test_p6_without_a_follower_hook_the_work_ends_with_the_leader_hook():
+    lane = Lane({"leader": 0})
+    lane(leads(5), unknown(5))
+    assert lane.work == []
+    lane(FAILED)
+    assert lane.work == [True]
+
+
+def test_p6_what_a_former_run_left_behind_runs_follower_first():
+    lane = Lane()
+    lane.plan.led_before(4)
+    assert lane(unknown(0)) == ["follower(0)"]
+    assert lane(leads(5)) == []
+    assert lane(OK) == ["leader(5)"]
+    assert lane.work == [True]

@@ -208,7 +208,7 @@ def test_root_looks_at_links_and_at_what_they_lead_through(script, tmp_path):
     os.symlink("open", tmp_path / "folder")
     assert "open can be written" in launch.refusal(str(tmp_path / "folder" / "hook"), 0)
     os.symlink("loop", tmp_path / "loop")
-    assert launch.launch(sys.executable, str(tmp_path / "loop"), []) == 126
+    assert launch.launch("", "", sys.executable, str(tmp_path / "loop"), []) == 126
     assert os.path.exists(target)
 
 

@@ -32,7 +32,7 @@ sys.exit(status)
 """
 LOCKED = {"kind": "locked", "instance": "n1", "incarnation": 3, "term": 6, "clusterId": "c" * 32}
 STATE = {"kind": "state", "state": "LEADER", "previous": "CANDIDATE", "term": 7, "leader": "tcp://h1:1",
-         "reason": "r", "role": "voter", "members": [], "clusterId": "c" * 32}
+         "reason": "r", "role": "voter", "members": [], "clusterId": "c" * 32, "record": 12}
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_p4_nothing_is_released_but_what_this_very_child_reported(
     loop, monkeypatch, words, term, incarnation
 ):
     """Pitfall 1.3."""
-    assert bury(loop, monkeypatch, words, term=term, incarnation=incarnation)._releases == []
+    assert bury(loop, monkeypatch, words, term=term, incarnation=incarnation)._deliveries == []
 
 
 def test_a_dead_node_that_talked_nonsense_is_reaped_all_the_same(loop, monkeypatch):

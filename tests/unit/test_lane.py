@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import pytest
@@ -11,14 +12,14 @@ from raftctl.base.addresses import Address
 from raftctl.base.instants import Instant
 from raftctl.cluster import hookplan
 from raftctl.config.model import Hook, NodeConfig
-from raftctl.host import lane as lane_module
 from raftctl.host.hooks import Outcome
 from raftctl.host.lane import Lane
 from raftctl.host.loop import Loop
+from raftctl.host.outgoing import Work
 from raftctl.tether import Board, BoardState
 
 SECOND = 1_000_000_000
-FAILED = Outcome(False, "status 1")
+FAILED, OK = Outcome(False, "status 1"), Outcome(True, "status 0")
 
 
 class FakeOutput:
@@ -36,7 +37,7 @@ class FakeProcess:
         self.ended_for = None
 
     def start(self, argv, environment, told, timeout_ns):
-        self.told = told
+        self.told, self.note = told, tuple(argv[8:10])
         FakeProcess.started.append(self)
 
     def end(self, why):
@@ -47,14 +48,23 @@ class FakeProcess:
 
 
 @pytest.fixture
-def lane(monkeypatch):
-    monkeypatch.setattr(lane_module, "HookProcess", FakeProcess)
+def left_behind():
+    """What stands in `outgoing` as the guardian starts."""
+    return ""
+
+
+@pytest.fixture
+def lane(monkeypatch, tmp_path, left_behind):
+    monkeypatch.setattr(Lane, "process_type", FakeProcess)
     monkeypatch.setattr(FakeProcess, "started", [])
     loop, board = Loop(), Board.create()
+    if left_behind:
+        (tmp_path / "outgoing").write_text(left_behind)
     hook = Hook(("/bin/true",), SECOND, 1)
-    node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, "/d", False, None,
-                      "info", (("leader", hook), ("follower", hook)), None, (), True, "x", "", None)
-    lane = Lane(loop, node, logging.getLogger("test lane"), lambda: None)
+    node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, str(tmp_path), False,
+                      None, "info", (("leader", hook), ("follower", hook)), None, (), True, "x", "", None)
+    lane = Lane(loop, node, logging.getLogger("test lane"), lambda: None, lambda: None,
+                Work(loop, node, logging.getLogger("test lane"), lambda: None, lambda body: None))
     lane.attach(board)
     yield lane
     lane.close()
@@ -67,9 +77,9 @@ def publish(lane, term, lease_s):
     lane._board.publish(BoardState(1, term, True, end))
 
 
-def state(lane, name, term, leader):
+def state(lane, name, term, leader, record=None):
     lane.tell_state({"kind": "state", "state": name, "previous": "CANDIDATE", "term": term, "leader": leader,
-                     "reason": "r", "role": "voter", "members": [], "clusterId": ""})
+                     "reason": "r", "role": "voter", "members": [], "clusterId": "", "record": record or term})
 
 
 def lead(lane, term):
@@ -123,3 +133,39 @@ def test_a_hook_that_cannot_be_started_counts_as_failed(lane, monkeypatch):
     monkeypatch.setattr(FakeProcess, "start", refuse)
     lead(lane, 5)
     assert lane._plan.running is None and lane._plan._retry[0] == "leader"
+
+
+# --- takeover records (P6)
+
+def test_p6_the_leader_hook_writes_the_note_before_it_runs(lane, tmp_path):
+    lead(lane, 5)
+    path, text = FakeProcess.started[0].note
+    assert path == str(tmp_path / "outgoing")
+    assert json.loads(text) == {"instance": "", "index": 5, "term": 5}
+    publish(lane, 5, 0)
+    FakeProcess.started[0].end_now(OK)
+    assert FakeProcess.started[1].note == ("", "")
+
+
+def test_p6_a_new_term_begins_under_a_new_record_only(lane):
+    lead(lane, 5)
+    FakeProcess.started[0].end_now(OK)
+    publish(lane, 6, 60)
+    state(lane, "LEADER", 6, "tcp://h1:1", record=5)
+    FakeProcess.started[1].end_now(OK)
+    assert events() == ["leader(5)", "follower(6)"]
+    lane._work._remover.wait(20)
+    lane.reap()
+    assert events() == ["leader(5)", "follower(6)"], "the record is done"
+    state(lane, "LEADER", 6, "tcp://h1:1", record=9)
+    assert events() == ["leader(5)", "follower(6)", "leader(6)"]
+
+
+@pytest.mark.parametrize("left_behind", ['{"instance": "n1", "index": 4, "term": 3}', "damaged"])
+def test_p6_what_a_former_run_left_open_is_ended_before_the_leader_hook_runs(lane):
+    lead(lane, 5)
+    assert [process.told["event"] for process in FakeProcess.started] == ["follower"]
+    FakeProcess.started[0].end_now(OK)
+    lane._work._remover.wait(20)
+    lane.reap()
+    assert [process.told["event"] for process in FakeProcess.started] == ["follower", "leader"]

@@ -12,7 +12,8 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import GUARDIAN, VERSION, Hello
 from raftctl.host import release
 from raftctl.host.loop import Loop
-from raftctl.host.release import Endpoint, Releasing, read_endpoints
+from raftctl.host.release import Delivery, Endpoint, read_endpoints
+from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release
 
 SECOND = 1_000_000_000
@@ -30,7 +31,7 @@ def loop():
 
 def deliver(loop, endpoints, secrets=()):
     results = []
-    Releasing(loop, OWN, secrets, RELEASE, tuple(endpoints), results.append)
+    Delivery(loop, OWN, secrets, handshake.RAFT, encode_message(RELEASE), tuple(endpoints), results.append)
     assert results == []
     loop.run(until=lambda: results)
     assert loop._selector.get_map().keys() == {loop._wake_in.fileno()}

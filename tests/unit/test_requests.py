@@ -7,7 +7,7 @@ import pytest
 from raftctl.cluster.serving import Answer
 from raftctl.net.access import Caller
 from raftctl.net.error_codes import CODES, CommandError
-from raftctl.node.daemon import _parse_target
+from raftctl.node.rejoining import parse_target
 from raftctl.node.requests import _MESSAGES, Requests
 
 ROOT = Caller(True, "root@h1", "unix")
@@ -19,7 +19,7 @@ class Node:
     def __init__(self, answer=None, founds=True):
         self.answer, self.founds = answer, founds
         self.notes = []
-        self.requests = Requests(self, self, None, self)
+        self.requests = Requests(self, self, None, self, None)
 
     def post(self, ask):
         if self.answer is not None:
@@ -111,9 +111,9 @@ def test_a_founding_that_has_begun_is_not_said_to_have_changed_nothing():
 ])
 def test_p9_a_running_node_is_told_to_join_only_what_its_file_might_name(target, said):
     with pytest.raises(CommandError, match=said) as refused:
-        _parse_target(target, "tcp://127.0.0.1:8089")
+        parse_target(target, "tcp://127.0.0.1:8089")
     assert refused.value.exit_status == 2
-    assert str(_parse_target("tcp://LOCALHOST:8090", "tcp://127.0.0.1:8089")) == "tcp://localhost:8090"
+    assert str(parse_target("tcp://LOCALHOST:8090", "tcp://127.0.0.1:8089")) == "tcp://localhost:8090"
 
 
 class Leader(Node):

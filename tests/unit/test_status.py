@@ -44,7 +44,9 @@ class Seen:
         self.inbox = NodeThread(node)
         self.write_since = None
         self.status = Status(Settings, node.turn.identity, self.inbox, node.shown, self.links, self.contacts,
-                             lambda: self.write_since)
+                             lambda: self.write_since, self)
+
+    is_on = False        # drained
 
     def links(self):
         return {parse(target): self.link(target) for target in self.node.targets}

@@ -99,7 +99,7 @@ def image_of(*items, applied=9, count=None, form=1):
 
 
 @pytest.mark.parametrize("data, why", [
-    (image_of(form=2), "format 2"),
+    (image_of(form=3), "format 3"),
     (record(b"\x01" + bytes(15)), "header of 16"),
     (record(b""), "header of 0"),
     (image_of((10, b"a", b"")), "revision 10"),

@@ -15,7 +15,8 @@ from raftctl.base.instants import Instant
 from raftctl.tether import Board, BoardState, Line
 
 STATE = {"kind": "state", "state": "LEADER", "previous": "CANDIDATE", "term": 7, "leader": "tcp://h1:8089",
-         "reason": "pre-votes 2/3", "role": "voter", "members": ["tcp://h1:8089"], "clusterId": "c" * 32}
+         "reason": "pre-votes 2/3", "role": "voter", "members": ["tcp://h1:8089"], "clusterId": "c" * 32,
+         "record": 12}
 LOCKED = {"kind": "locked", "instance": "n1", "incarnation": 3, "term": 6, "clusterId": ""}
 
 

@@ -133,6 +133,6 @@ def test_p9_a_request_that_names_no_condition_is_refused(node, request_object):
 
 
 def test_everybody_may_wait_and_also_on_a_node_that_waits_for_an_address(node):
-    requests = Requests(None, node, None, None)
+    requests = Requests(None, node, None, None, None)
     requests.waiting = "this host has no such address"
     assert requests.answer({"action": "wait", "for": "leader"}, STRANGER)["term"] == 3
