@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from raftctl import tether
 from raftctl.base import clock, errors, memory
