@@ -293,7 +293,7 @@ MUTANTS = (
     Mutant("grant_with_the_voters_own_term", "raft/election.py",
            "    term = message.term if granted else state.term", "    term = state.term", ("scenario",)),
     Mutant("lower_term_leader_is_not_answered", "raft/following.py",
-           "        state.send(peer, AppendReply(state.term, generation, message.round, False, 0, ORIGIN))\n"
+           "        state.send(peer, AppendReply(state.term, generation, 0, False, 0, ORIGIN))\n"
            "        return False\n    ended", "        return False\n    ended", ("scenario", "simulation cuts")),
     Mutant("pre_vote_answer_taken_for_a_vote", "raft/election.py",
            "    if state.role != PRE_CANDIDATE or (message.granted and message.term != state.term + 1):",
