@@ -29,8 +29,8 @@ ENDED = 2
 # Repeated twice a second; one of three may be lost.
 GOES_ON_EVERY_NS = 500_000_000
 GOES_ON_LASTS_NS = 1_700_000_000
-# A leader that waits looks so often; after a longer gap it was deaf (SIGSTOP, a busy host), and may have missed
-# words: it does not take that for silence before the next one would have come.
+# A leader that waits looks so often; after a longer gap it was deaf (SIGSTOP, a busy host), and may have
+# missed words: it does not take that for silence before the next one would have come.
 LOOK_EVERY_NS = 100_000_000
 DEAF_NS = 250_000_000
 NEXT_WORD_NS = 700_000_000

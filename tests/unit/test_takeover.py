@@ -355,6 +355,7 @@ def test_p6_who_was_stopped_waits_on_no_longer_than_for_the_next_word():
     node = Node("n2", 1000, log)
     assert node.look(400, 3).waits
     node.looked = 2990
+    assert node.look(3000, 3).waits
     assert node.look(3699, 3).waits
     assert not node.look(3700, 3).waits
 
