@@ -118,9 +118,9 @@ def test_a_follower_that_is_drained_asks_for_no_transfer(tmp_path):
 
 
 def test_drain_holds_also_where_nobody_takes_over(tmp_path):
-    node = Node(tmp_path, transfer=Answer("refused", 0, b"no other voter is fit to lead; nothing was changed"))
+    node = Node(tmp_path, transfer=Answer("refused", 0, b"no other voter is fit to lead"))
     assert node.ask("drain") == {
-        "drained": True, "problem": "not handed over: no other voter is fit to lead; nothing was changed"}
+        "drained": True, "problem": "not handed over: no other voter is fit to lead"}
     assert node.drain.is_on and len(node.calls) == 1
 
 
