@@ -242,7 +242,7 @@ class Requests:
                 raise CommandError("not_found", f"no member has the address {address}",
                                    hint="raftctl status lists them") from error
             if error.code == "refused":
-                raise CommandError("refused", f"{error.message}; nothing was changed",
+                raise CommandError("refused", error.message,
                                    hint="start the others first; --force appends it all the same") from error
             raise
         return {"address": address, "members": (answer.value or b"").decode("ascii").split("\n")}
