@@ -71,8 +71,8 @@ MUTANTS = (
     Mutant("base_record_ignored", "disk/recovery.py", "        if batch.base is not None:",
            "        if False:", ("unit disk_story",)),
     Mutant("base_record_keeps_the_entries", "disk/recovery.py",
-           "            self.base, self._lacks_some = batch.base, False\n            self.entries.clear()\n",
-           "            self.base, self._lacks_some = batch.base, False\n", ("unit segments",)),
+           "        super()._begin(base)\n        self.entries.clear()\n",
+           "        super()._begin(base)\n", ("unit segments",)),
     Mutant("base_before_its_snapshot", "disk/journal.py",
            "            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
            "            if write.base:\n                self._put(Batch(None, (), None, write.base))\n"
