@@ -77,6 +77,10 @@ MUTANTS = (
            "            has_room = self._snapshots.write_chunk(write.chunk)   # type: ignore[union-attr]\n",
            "            if write.base:\n                self._put(Batch(None, (), None, write.base))\n"
            "            self._snapshots.write_chunk(write.chunk)\n", ("unit disk_story",)),
+    Mutant("inspect_lists_what_was_overwritten", "disk/reading.py",
+           "        if entry.index <= self.last.index:", "        if False:", ("unit survey",)),
+    Mutant("inspect_forgets_a_cut_that_a_later_one_does_not_outdo", "disk/reading.py",
+           "        while self.cuts and self.cuts[-1][1] >= index:", "        while self.cuts:", ("unit survey",)),
     Mutant("snapshot_named_before_its_sync", "disk/snapshot_file.py",
            "        self._put(_WORD.pack(self._crc))\n        self._sync()\n",
            "        self._put(_WORD.pack(self._crc))\n", ("unit disk_story",)),
