@@ -20,8 +20,8 @@ from raftctl.base.logs import Logs, setup
 from raftctl.config.load import load, pick
 from raftctl.config.model import Loaded, NodeConfig
 from raftctl.disk.directory import Left, locked_directory, read_note
-from raftctl.disk.journal import read_term
 from raftctl.disk.peers import read_peers
+from raftctl.disk.reading import read_term
 from raftctl.host import after_stop
 from raftctl.host.after_stop import Ended
 from raftctl.host.outgoing import parse_note

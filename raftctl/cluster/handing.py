@@ -66,7 +66,7 @@ class Handing(Desk):
             if self._under:
                 code, reason = "busy", "hands over already"
             if code:
-                refused.append(Refusal(token, code, reason))
+                refused.append(Refusal(token, code, f"{reason}; nothing was changed"))
                 continue
             limit = takeover.host.limit if takeover.host else 0
             self._under = _Under(token, to, term, now.plus(limit + SLACK_NS))

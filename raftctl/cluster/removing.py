@@ -104,4 +104,4 @@ class Removing(Desk):
 
 
 def _refuse(message: str) -> Answer:
-    return Answer("refused", 0, message.encode("ascii"))
+    return Answer("refused", 0, f"{message}; nothing was changed".encode("ascii"))

@@ -38,6 +38,8 @@ from raftctl.store.machine import Store
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
 URGENT_BYTES = 512
 TAKEOVER_DELAY_NS = 3_000_000_000
+# Without a quorum the end of the outgoing work is not committed: then the next leader waits, not the stop.
+RESIGN_NS = 2_000_000_000
 
 
 class Turn:
@@ -137,12 +139,12 @@ class Turn:
     def health(self, now: Instant, ok: bool) -> None:
         self.core.step(now, inputs.Health(ok))
 
-    def resign(self, now: Instant, patience: Optional[int] = None) -> None:
+    def resign(self, now: Instant, patience: int = RESIGN_NS) -> None:
         """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`.
 
-        At most `patience` ns from now; None: one election max.
+        At most `patience` ns from now.
         """
-        self.leading.resign(now, self._timing.election_max if patience is None else patience)
+        self.leading.resign(now, min(self._timing.election_max, patience))
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""

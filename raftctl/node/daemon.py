@@ -24,7 +24,7 @@ from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity
 from raftctl.cluster.takeover import HostWork
-from raftctl.cluster.turn import Turn
+from raftctl.cluster.turn import RESIGN_NS, Turn
 from raftctl.config.model import NodeConfig
 from raftctl.disk.directory import open_directory, read_note
 from raftctl.disk.writer import Writer
@@ -295,7 +295,7 @@ class Daemon:
     def _resign(self) -> None:
         """Return when the RELEASE has left, which waits until the cluster knows of the end of the work."""
         self._on_node_thread(lambda turn, now: turn.resign(now))
-        self._wait_for_release(2 * self._node.election_max_ns / 1e9)
+        self._wait_for_release(RESIGN_NS / 1e9 + CLOSE_S)
 
     def _wait_for_release(self, timeout_s: float) -> None:
         deadline_s = time.monotonic() + timeout_s

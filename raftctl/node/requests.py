@@ -242,7 +242,7 @@ class Requests:
                 raise CommandError("not_found", f"no member has the address {address}",
                                    hint="raftctl status lists them") from error
             if error.code == "refused":
-                raise CommandError("refused", f"{error.message}; nothing was changed",
+                raise CommandError("refused", error.message,
                                    hint="start the others first; --force appends it all the same") from error
             raise
         return {"address": address, "members": (answer.value or b"").decode("ascii").split("\n")}
@@ -271,12 +271,12 @@ class Requests:
         return {"leader": leader}
 
     def _hand_over(self, instance: str, timeout_s: float) -> str:
-        """Return the instance that was told to lead; the others have not changed."""
+        """Return the instance that was told to lead; raise `CommandError` where the leader leads on."""
         try:
             answer = self._ask(TRANSFER, instance.encode("ascii"), timeout_s)
         except CommandError as error:
             if error.code in ("refused", "timeout"):
-                raise CommandError("refused", f"{error.message}; nothing was changed",
+                raise CommandError("refused", f"not handed over: {error.message}",
                                    hint="raftctl status says who could lead") from error
             raise
         return (answer.value or b"").decode("ascii")

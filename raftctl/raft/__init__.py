@@ -40,6 +40,9 @@ Where we differ from the paper, and why it is safe:
 - Caretaker. Raft knows no preference among candidates. Here priority and health delay a candidacy and choose
   whom a leader hands over to; they refuse no vote, so whoever alone has the newest log still leads: as
   caretaker, who shows no LEADER; scenarios `priority_*`, `preempt_*`, `witness_*`, `unhealthy_*`.
+- Takeover records. Entries of the kind TAKEOVER say whose application may still run (P6). They commit as any
+  other and change nothing of Raft: a leader is elected, serves and reads without waiting for one. Only who is
+  LEADER to users, and runs hooks, waits; `cluster/takeover.py`, profiles takeover and handovers.
 - Founding. Entry 1 is the same configuration on each founder before anybody may win, and counts as committed.
 - Replacement by instance. A member that lost its disk is another instance: its vote and acks of before count
   for nobody, and one entry swaps the two, which changes one voter as the dissertation's §4.1 demands.

@@ -57,8 +57,15 @@ def pid_file(folder: str, host: str) -> str:
     return os.path.join(folder, f"{host}.pid")
 
 
+def refuses_file(folder: str, host: str) -> str:
+    """Return the file that makes the `follower` hook of `host` fail, while it is there."""
+    return os.path.join(folder, f"{host}.refuses")
+
+
 def stop(folder: str, host: str) -> int:
     """The `follower` hook: end it, and return when it is gone."""
+    if os.path.exists(refuses_file(folder, host)):
+        return 1
     try:
         with open(pid_file(folder, host), encoding="ascii") as file:
             pid = int(file.read())

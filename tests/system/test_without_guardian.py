@@ -11,7 +11,7 @@ import time
 
 import pytest
 from cluster import Cluster, Host, free_ports, has_ended, raftctl, wait_for
-from test_takeover import Applications
+from test_one_application import Applications
 
 # An election timeout that nobody waits for in these tests: only a RELEASE, or a test that is too slow.
 LONG = {"election min": "20 seconds", "election max": "25 seconds", "heartbeat": "200 ms"}

@@ -24,8 +24,9 @@ from raftctl.cluster import handshake
 from raftctl.config.model import Hook, NodeConfig
 from raftctl.disk import identity as identities
 from raftctl.disk.directory import open_directory
-from raftctl.disk.journal import Journal, read_term
+from raftctl.disk.journal import Journal
 from raftctl.disk.peers import write_peers
+from raftctl.disk.reading import read_term
 from raftctl.host import after_stop
 from raftctl.host.after_stop import Ended
 from raftctl.host.outgoing import Note

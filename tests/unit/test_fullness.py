@@ -22,6 +22,7 @@ from raftctl.raft.messages import (
     CONFIGURATION,
     ORIGIN,
     PLENTY,
+    TAKEOVER,
     Append,
     AppendReply,
     Entry,
@@ -273,3 +274,12 @@ def test_an_entry_larger_than_a_write_is_written_alone(monkeypatch):
     first = leader.core.view().last_index + 1
     leader.propose(2)
     assert [leader.sync(), leader.sync()] == [[first], [first + 1]]
+
+
+def test_p6_a_full_disk_refuses_no_takeover_record():
+    """Nor busy clients: it is what a leadership begins with, as the no-op is."""
+    leader = FullLeader()
+    last = leader.last
+    leader.give(DiskRoom(1_000_000))
+    leader.give(Proposed(0, TAKEOVER, b"body"))
+    assert leader.refusals == [] and leader.last == last + 1

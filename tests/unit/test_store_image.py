@@ -7,6 +7,7 @@ import pytest
 from raftctl.store.commands import VALUE_LIMIT, Malformed, encode_delete, encode_put
 from raftctl.store.image import SLICE_BYTES, Loader
 from raftctl.store.machine import Store
+from raftctl.store.takeovers import Record, encode_done, encode_open
 
 
 def store_of(*commands):
@@ -54,6 +55,22 @@ def test_equal_stores_have_equal_bytes_however_they_came_about():
         other.apply(index, encode_put(key, b"v"))
     other._forget(b"z")
     assert bytes_of(one) == bytes_of(other) == bytes_of(loaded(bytes_of(one)))
+
+
+def test_p6_the_last_takeover_record_is_in_the_image_and_the_digest():
+    store = store_of(encode_put(b"a", b"1"))
+    before = store.digest()
+    store.apply_takeover(8, 2, encode_open("n1", 3, 40))
+    found = loaded(bytes_of(store))
+    assert found.takeover == store.takeover == Record(8, 2, "n1", 3, 40)
+    assert found.digest() == store.digest() != before
+    assert sum(map(len, store.image().slices())) == store.image().size
+    found.apply_takeover(9, 2, encode_done(8))
+    assert loaded(bytes_of(found)).takeover.done
+
+
+def test_an_image_of_the_format_before_has_no_record():
+    assert loaded(image_of((5, b"a", b"x"))).takeover is None
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 64])

@@ -176,7 +176,7 @@ def test_p4_a_transfer_asked_at_a_follower_moves_leadership_to_the_one_named():
     assert world.ask(asked, TRANSFER, named.instance.encode()) == (None, 0, named.instance.encode())
     assert world.leaders() == [named]
     answer = world.ask(asked, TRANSFER, b"nobody")
-    assert answer == ("refused", 0, b"nobody is no voter") and world.leaders() == [named]
+    assert answer == ("refused", 0, b"nobody is no voter; nothing was changed") and world.leaders() == [named]
 
 
 def test_a_transfer_without_a_leader_waits_for_none():
@@ -307,7 +307,7 @@ def test_a_removal_that_could_not_be_committed_needs_force():
     refused = world.ask(leader, CHANGE, removal(alive.address))
     assert refused.code == "refused"
     assert refused.value == (b"only 1 of the 2 voters that would be left are connected, "
-                             b"2 are needed to commit the change")
+                             b"2 are needed to commit the change; nothing was changed")
     assert len(leader.shown.view.configuration.voters) == 3
     assert world.ask(leader, CHANGE, removal(alive.address, forced=True)) is None
     assert len(leader.shown.view.configuration.voters) == 2
@@ -342,7 +342,7 @@ def test_a_leader_without_a_successor_is_not_removed():
         if node is not leader:
             node.kill()
     refused = world.ask(leader, CHANGE, removal(leader.address, forced=True))
-    assert (refused.code, refused.value) == ("refused", b"no other voter is fit to lead")
+    assert (refused.code, refused.value) == ("refused", b"no other voter is fit to lead; nothing was changed")
 
 
 def test_whom_nobody_knows_and_the_last_voter_are_not_removed():
@@ -352,7 +352,7 @@ def test_whom_nobody_knows_and_the_last_voter_are_not_removed():
     assert world.ask(alone, CHANGE, removal("tcp://h:9")).code == "not_found"
     refused = world.ask(alone, CHANGE, removal(alone.address))
     assert (refused.code, refused.value) == (
-        "refused", b"tcp://h:1 is the last voter: it can't leave; stop it instead")
+        "refused", b"tcp://h:1 is the last voter: it can't leave; stop it instead; nothing was changed")
 
 
 def test_an_expired_removal_that_waited_for_another_change_is_not_done_later():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import time
 
@@ -51,6 +52,14 @@ class Applications:
         port = wait_for(lambda: self.running() not in (None, but and but.port) and self.running(),
                         "the application runs")
         return next(host for host in self.cluster.hosts if host.port == port)
+
+    def led_by(self, host):
+        wait_for(lambda: host.state() == "LEADER", f"{host.address} is LEADER")
+
+    def runs_at_leader(self):
+        """Wait until the application runs on the host that is LEADER; return that host."""
+        return wait_for(lambda: next((host for host in self.cluster.hosts if host.port == self.running()
+                                      and host.state() == "LEADER"), None), "it runs at the leader")
 
     def check(self, begins):
         """Never two at once, and each on its turn; at least so many began."""
@@ -172,7 +181,7 @@ def test_p6_a_transfer_to_nobody_is_refused_and_the_application_goes_on(applicat
         assert down.stop() == 0
         found = raftctl("-c", first.config, "transfer", down.address)
         assert found.returncode == 1
-        assert b"nothing was changed" in found.stderr
+        assert b"not handed over: " in found.stderr
         assert world.running() == first.port
         assert [line[2] for line in world.lines()] == ["begin"]
 
@@ -194,3 +203,68 @@ def test_p6_a_drained_leader_hands_over_and_does_not_come_back(applications):
         world.check(2)
 
 
+
+
+def test_p6_a_chain_of_leaders_with_unequal_delays_never_runs_two(applications):
+    """L1's application takes 4 s to end; L2 is elected, waits, and dies; L3 waits for L1 as well (9.2)."""
+    with applications((4.0, 4.0, 4.0), delays=("1 s", "3 s", "2 s")) as world:
+        first = world.runs()
+        first.kill_node()
+        second = wait_for(lambda: next((host for host in world.cluster.hosts if "waits until the work of"
+                                        in host.request("state").get("reason", "")), None), "one that waits")
+        second.kill_node()
+        world.runs(but=first)
+        world.check(2)
+
+
+def test_p6_a_leader_that_leaves_ends_its_application_first(applications):
+    with applications((1.0, 1.0, 1.0)) as world:
+        first = world.runs()
+        found = raftctl("-c", first.config, "leave", "--timeout", "40")
+        assert (found.returncode, found.stderr) == (0, b"")
+        world.runs(but=first)
+        world.check(2)
+        assert world.gap_s() < 5
+
+
+def test_p6_a_follower_hook_that_fails_undoes_a_transfer(applications):
+    with applications((0.0, 0.0, 0.0)) as world:
+        first = world.runs()
+        world.led_by(first)
+        refuses = application.refuses_file(world.folder, str(first.port))
+        open(refuses, "w").close()            # the hook fails, the application goes on
+        found = raftctl("-c", first.config, "transfer", "--timeout", "40")
+        assert found.returncode == 1
+        assert b"follower hook of the leader failed" in found.stderr
+        wait_for(lambda: first.state() == "LEADER", "it leads on")
+        assert {line[1] for line in world.lines()} == {str(first.port)}
+        os.unlink(refuses)
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_p6_never_two_under_a_random_sequence_of_faults(applications, seed):
+    draw = random.Random(seed)
+    with applications((0.2, 0.7, 1.2), delays=("3 s", "4 s", "6 s")) as world:
+        for number in range(8):
+            leader = world.runs_at_leader()
+            act = draw.choice(["kill", "stop", "transfer", "pause", "drain"])
+            if act == "kill":
+                leader.kill_node()
+            elif act == "stop":
+                assert leader.stop() == 0
+                leader.start()
+            elif act == "transfer":
+                assert raftctl("-c", leader.config, "transfer", "--timeout", "50").returncode == 0
+            elif act == "pause":
+                pid = leader.node_pid
+                os.kill(pid, signal.SIGSTOP)
+                time.sleep(draw.uniform(0.2, 3.0))
+                os.kill(pid, signal.SIGCONT)
+            else:
+                assert raftctl("-c", leader.config, "drain").returncode == 0
+                world.runs(but=leader)
+                assert raftctl("-c", leader.config, "undrain").returncode == 0
+            time.sleep(draw.uniform(0.0, 1.5))
+            world.check(1)
+        world.runs()
+        world.check(2)
