@@ -107,7 +107,16 @@ class Widow:
         self._lane = Lane(loop, ended.node, log, self._outgoing_done, lambda: None, self._work)
         self._is_done = False
         self._release()
+        if ended.note:
+            # The end of the groups is outgoing work as well: a new leader waits for it.
+            self._work.of_instance(ended.instance)
+            self._work.left_behind(ended.note, names_record=self._names_record)
+            self._work.watch(is_outgoing=True)
         Ender(loop, ended.groups, lambda text: log.warning("%s", text), self._groups_ended)
+
+    @property
+    def _names_record(self) -> bool:
+        return self._ended.note.instance == self._ended.instance
 
     @property
     def is_over(self) -> bool:
@@ -149,9 +158,8 @@ class Widow:
         if note is None:
             self._is_done = True
             return
-        self._work.of_instance(self._ended.instance)
         self._loop.after(self._lane.longest_outgoing_ns(), self._give_up)
-        self._lane.left_behind(note, names_record=note.instance == self._ended.instance)
+        self._lane.left_behind(note, names_record=self._names_record)
         self._lane.outgoing(orderly=False)
 
     def _outgoing_done(self) -> None:

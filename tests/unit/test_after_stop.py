@@ -21,6 +21,8 @@ from raftctl.base import groups
 from raftctl.base.addresses import Address
 from raftctl.cli import after_stop as command
 from raftctl.cluster import handshake
+from raftctl.cluster.takeover import ENDED as WORK_ENDED
+from raftctl.cluster.takeover import GOES_ON, read_word
 from raftctl.config.model import Hook, NodeConfig
 from raftctl.disk import identity as identities
 from raftctl.disk.directory import open_directory
@@ -191,6 +193,18 @@ def test_p6_groups_are_ended_then_follower_runs_and_the_note_goes(tmp_path, grou
     assert seen == [False]
     assert (tmp_path / "ran").read_text() == "follower 7\n"
     assert not (tmp_path / "outgoing").exists()
+
+
+def test_p6_a_new_leader_hears_that_it_goes_on_while_the_groups_are_ended(tmp_path, group, monkeypatch):
+    """`takeover delay` may be over before a hook has ended that ignores TERM."""
+    monkeypatch.setattr(after_stop, "GRACE_NS", S // 5)
+    said = []
+    monkeypatch.setattr(after_stop.Widow, "_deliver_work", lambda widow, body: said.append(
+        (read_word(body), groups.is_alive(group.pid))))
+    hook = script(tmp_path, "follower", "exit 0\n")
+    node = node_of(tmp_path, (("follower", hook),))._replace(takeover_delay_ns=S // 50)
+    after_stop.run([(ended(None, note=Note("n1", 12, 7), named=(groups.of(group.pid),), node=node), LOG)])
+    assert said[0] == ((GOES_ON, 12), True) and said[-1] == ((WORK_ENDED, 12), False)
 
 
 def test_a_group_whose_number_was_given_out_again_is_let_alone(group):
