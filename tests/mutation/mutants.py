@@ -549,6 +549,8 @@ MUTANTS = (
     Mutant("groups_not_ended_before_outgoing_work", "host/after_stop.py",
            "        self._left = [group for group in given if groups.is_led(group)]", "        self._left = []",
            ("unit after_stop",)),
+    Mutant("nobody_hears_that_groups_are_being_ended", "host/after_stop.py",
+           "            self._work.watch(is_outgoing=True)\n", "", ("unit after_stop",)),
     Mutant("groups_on_the_board_not_ended", "node/orphan.py",
            "        if groups.is_led(group) and groups.end(group):", "        if False:", ("unit orphan",)),
     Mutant("a_number_given_out_again_is_ended", "base/groups.py",
