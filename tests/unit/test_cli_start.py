@@ -188,7 +188,8 @@ def test_the_hidden_command_hands_its_descriptors_to_the_daemon(config, monkeypa
     )
     words = f"--join tcp://h9:1 -c {config} node --node tcp://127.0.0.1:8090 --tether-fd 5 --board-fd 6"
     assert main(words.split()) == 74
-    ((node, tether_fd, board_fd),) = calls
+    ((node, tether_fd, board_fd, after_stop),) = calls
+    assert after_stop[-5:] == ["-c", str(config), "--node", "tcp://127.0.0.1:8090", "after-stop"]
     assert (node.name, str(node.join), tether_fd, board_fd) == ("b", "tcp://h9:1", 5, 6)
 
 
