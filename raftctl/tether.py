@@ -13,21 +13,25 @@ import mmap
 import os
 import struct
 import zlib
-from typing import Any, Dict, List, NamedTuple, Tuple
+from typing import Any, Dict, List, NamedTuple, Sequence, Tuple
 
 from raftctl.base.errors import OurFault, PeerFault, require
+from raftctl.base.groups import Group
 from raftctl.base.instants import Instant
 from raftctl.base.objects import parse_object
 
 # From the node.
+OPENED = "opened"
 LOCKED = "locked"
 READY = "ready"
 STATUS = "status"
 STATE = "state"
 PEERS = "peers"
 STOPPING = "stopping"
+PONG = "pong"
 # From the guardian.
 STOP = "stop"
+PING = "ping"
 HOOKS = "hooks"
 ENDED = "ended"
 RELOAD = "reload"
@@ -37,6 +41,9 @@ WORK = "work"
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
 # kinds are ignored: after an upgrade in place the node is newer than its guardian.
 MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
+    # It has the lock of its directory, and there the note of a `leader` hook of a former run, if any. Was
+    # that run in this very directory, and since this host was booted?
+    OPENED: {"instance": (str,), "note": (str, type(None)), "sameLock": (bool,), "sameBoot": (bool,)},
     LOCKED: {"instance": (str,), "incarnation": (int,), "term": (int,), "clusterId": (str,)},
     READY: {},
     STATUS: {"text": (str,)},
@@ -45,6 +52,9 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     PEERS: {"endpoints": (list,)},
     STOPPING: {},
     STOP: {},
+    # Once a second each way; a node answers from the thread that leads.
+    PING: {"pid": (int,)},
+    PONG: {},
     # Of each hook that failed, how often, since the guardian began.
     HOOKS: {"failures": (dict,)},
     # How and when (Unix time, s) the process before this one ended, where nobody asked for it.
@@ -56,6 +66,8 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     WORK: {"state": (str,), "index": (int,), "ended": (int,), "hooked": (bool,), "limit": (int,),
            "begun": (int,), "begunWell": (bool,)},
 }
+# The guardian is silent, or the node: looked for as often as PING.
+PULSE_NS = 1_000_000_000
 LINE_LIMIT = 256 * 1024
 
 
@@ -117,31 +129,73 @@ class BoardState(NamedTuple):
     lease_end: Instant = Instant(0, 0)
 
 
-_MAGIC = b"raftctl1"
-# Sequence, incarnation, term, leading, padding, lease end on both clocks; a CRC-32 of these follows.
-_SLOT = struct.Struct("=QQQB7xqq")
-_CHECKSUM = struct.Struct("=I")
-_SEQUENCE_AT = 8
-_SLOTS_AT = (64, 128)
-_SIZE = 192
+_MAGIC = b"raftctl2"
+# Incarnation, term, leading, padding, lease end on both clocks.
+_STATE = struct.Struct("=QQB7xqq")
+GROUPS_LIMIT = 6
+_GROUPS = struct.Struct(f"={2 * GROUPS_LIMIT}Q")
+# Where the counters stand, and the slots, each with room for 160 bytes.
+_STATE_AT, _GROUPS_AT = (8, 64), (16, 384)
+_SLOT_ROOM = 160
+_SIZE = 704
 _READ_TRIES = 1000
 
 
-class Board:
-    """The lease board: the node publishes, the guardian reads; neither ever waits for the other.
+class _Slots:
+    """A value that one process writes and others read, none of them ever waiting.
 
     Two slots are written in turn, each under its number and a checksum, and a sequence counter names the
-    newest. So a node that is killed half-way through `publish` leaves the state before it whole, and no order
-    of stores that a processor chooses can show a torn one. `publish`: the node thread alone; `read` and
-    `leased`: any thread.
+    newest. So a writer that is killed half-way leaves the value before it whole, and no order of stores that
+    a processor chooses can show a torn one.
+    """
+
+    _NUMBER, _CHECKSUM = struct.Struct("=Q"), struct.Struct("=I")
+
+    def __init__(self, memory: mmap.mmap, places: Tuple[int, int], layout: struct.Struct) -> None:
+        """`places`: of the counter and of the first slot, multiples of 8."""
+        at, slots = places
+        self._memory, self._layout = memory, layout
+        # Which slot is the newest: one aligned store of 8 bytes, which is not torn between processes. Not by
+        # `struct.pack_into`: that fills the place with zeros first, and a writer may be stopped there.
+        self._sequence = memoryview(memory)[at:at + 8].cast("Q")
+        self._body = self._NUMBER.size + layout.size
+        self._slots = (slots, slots + _SLOT_ROOM)
+
+    def write(self, *values: Any) -> None:
+        sequence = self._sequence[0] + 1
+        body = self._NUMBER.pack(sequence) + self._layout.pack(*values)
+        start = self._slots[sequence % 2]
+        self._memory[start:start + self._body + self._CHECKSUM.size] = body + self._CHECKSUM.pack(
+            zlib.crc32(body))
+        self._sequence[0] = sequence
+
+    def read(self) -> Tuple[Any, ...]:
+        for _ in range(_READ_TRIES):
+            sequence = self._sequence[0]
+            start = self._slots[sequence % 2]
+            found = bytes(self._memory[start:start + self._body + self._CHECKSUM.size])
+            body = found[:self._body]
+            # Another number: two values were written while this one was read.
+            if (self._NUMBER.unpack_from(body)[0] == sequence
+                    and self._CHECKSUM.unpack_from(found, self._body)[0] == zlib.crc32(body)):
+                return self._layout.unpack_from(body, self._NUMBER.size)
+        raise OurFault("the lease board is damaged")
+
+    def close(self) -> None:
+        self._sequence.release()
+
+
+class Board:
+    """The lease board: the node publishes its lease, the guardian reads it and names its process groups.
+
+    `publish`: the node thread alone; `name_groups`: the guardian alone; all else: any thread of either.
     """
 
     def __init__(self, fd: int, memory: mmap.mmap) -> None:
         self.fd = fd
         self._memory = memory
-        # Which slot is the newest: one aligned store of 8 bytes, which is not torn between processes. Not by
-        # `struct.pack_into`: that fills the place with zeros first, and a writer may be stopped there.
-        self._sequence = memoryview(memory)[_SEQUENCE_AT:_SEQUENCE_AT + 8].cast("Q")
+        self._state = _Slots(memory, _STATE_AT, _STATE)
+        self._groups = _Slots(memory, _GROUPS_AT, _GROUPS)
 
     @classmethod
     def create(cls) -> Board:
@@ -153,6 +207,7 @@ class Board:
         board = cls(fd, mmap.mmap(fd, _SIZE))
         board._memory[:len(_MAGIC)] = _MAGIC
         board.publish(BoardState())
+        board.name_groups(())
         return board
 
     @classmethod
@@ -167,31 +222,31 @@ class Board:
     def publish(self, state: BoardState) -> None:
         """Show `state`. To be called before the first message of a term that it leads in leaves (P4), and at
         each change of the lease; a `lease_end` shown here may be acted on by the guardian until it passes."""
-        sequence = self._sequence[0] + 1
-        body = _SLOT.pack(sequence, state.incarnation, state.term, state.leading, *state.lease_end)
-        start = _SLOTS_AT[sequence % 2]
-        self._memory[start:start + _SLOT.size + _CHECKSUM.size] = body + _CHECKSUM.pack(zlib.crc32(body))
-        self._sequence[0] = sequence
+        self._state.write(state.incarnation, state.term, state.leading, *state.lease_end)
 
     def read(self) -> BoardState:
         """Return the state last shown, whole."""
-        for _ in range(_READ_TRIES):
-            sequence = self._sequence[0]
-            start = _SLOTS_AT[sequence % 2]
-            found = bytes(self._memory[start:start + _SLOT.size + _CHECKSUM.size])
-            body = found[:_SLOT.size]
-            number, incarnation, term, leading, boot, raw = _SLOT.unpack(body)
-            # Another number: two states were published while this one was read.
-            if number == sequence and _CHECKSUM.unpack_from(found, _SLOT.size)[0] == zlib.crc32(body):
-                return BoardState(incarnation, term, bool(leading), Instant(boot, raw))
-        raise OurFault("the lease board is damaged")
+        incarnation, term, leading, boot, raw = self._state.read()
+        return BoardState(incarnation, term, bool(leading), Instant(boot, raw))
 
     def leased(self, now: Instant) -> bool:
         """Does the node hold its lease at `now` (P2)? Read the clock after nothing else that takes time."""
         state = self.read()
         return state.leading and now.within(state.lease_end)
 
+    def name_groups(self, groups: Sequence[Group]) -> None:
+        """Show which groups run: they are ended where the guardian dies (P6). At most GROUPS_LIMIT."""
+        require(len(groups) <= GROUPS_LIMIT, "too many process groups", len(groups))
+        flat = [number for group in groups for number in group]
+        self._groups.write(*flat, *[0] * (2 * GROUPS_LIMIT - len(flat)))
+
+    def groups(self) -> Tuple[Group, ...]:
+        """Return the groups last named."""
+        flat = self._groups.read()
+        return tuple(Group(*pair) for pair in zip(flat[::2], flat[1::2]) if pair[0])
+
     def close(self) -> None:
-        self._sequence.release()
+        self._state.close()
+        self._groups.close()
         self._memory.close()
         os.close(self.fd)

@@ -7,6 +7,7 @@ from typing import NamedTuple, Optional, Sequence
 
 from raftctl.base.addresses import parse
 from raftctl.base.errors import UsageError
+from raftctl.cli.program import program
 from raftctl.config.load import load, pick
 from raftctl.node import daemon
 
@@ -41,4 +42,5 @@ def run(options: Options) -> int:
     node = pick(loaded, options.node)
     if options.join is not None:
         node = node._replace(join=parse(options.join))
-    return daemon.run(node, options.tether_fd, options.board_fd)
+    after_stop = [*program(), "-c", loaded.path, "--node", options.node, "after-stop"]
+    return daemon.run(node, options.tether_fd, options.board_fd, after_stop)

@@ -221,6 +221,12 @@ COMMANDS: Dict[str, Command] = {
         (DRY_RUN, _USER_SERVICE,
          _argument("--now", action="store_true", help="stop it at once, which is done anyway"),
          _argument("--force", action="store_true", help="remove a unit that raftctl did not write"))),
+    "after-stop": Command("after_stop", "run", None,
+        "What a unit runs when its service has ended, and a node whose guardian has died. Where it gets the "
+        "lock of the data directory, and the last process was started there since this host was booted, it "
+        "releases the term of that process, ends the process groups of its scripts, and runs the follower "
+        "script if leader ran last. Else it does nothing.",
+        (_argument("--board-fd", type=int, help=argparse.SUPPRESS),)),
     "version": Command("help", "version", "print the version", ""),
     "help": Command("help", "run", "explain a command",
         "", (_argument("topic", metavar="COMMAND", nargs="?"),)),

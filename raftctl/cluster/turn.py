@@ -139,9 +139,12 @@ class Turn:
     def health(self, now: Instant, ok: bool) -> None:
         self.core.step(now, inputs.Health(ok))
 
-    def resign(self, now: Instant) -> None:
-        """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`."""
-        self.leading.resign(now, min(self._timing.election_max, RESIGN_NS))
+    def resign(self, now: Instant, patience: int = RESIGN_NS) -> None:
+        """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`.
+
+        At most `patience` ns from now.
+        """
+        self.leading.resign(now, min(self._timing.election_max, patience))
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""

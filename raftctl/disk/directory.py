@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import time
-from typing import Callable, Iterator, Optional, Tuple
+from typing import Callable, Iterator, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import DiskFault, NotAllowed, UsageError
 from raftctl.disk import identity as identities
@@ -15,6 +15,7 @@ from raftctl.disk.identity import Identity, UnknownFormat
 from raftctl.raft.configuration import Malformed
 
 _DATA = ("log", "snapshots")
+_NOTE_LIMIT = 4096
 _BOOT_ID = "/proc/sys/kernel/random/boot_id"
 _TRY_AGAIN_S = 0.05
 _MEND = "move the directory away and start: the node rejoins empty"
@@ -31,9 +32,10 @@ _NO_PERMISSION = (errno.EACCES, errno.EPERM)
 class Directory:
     """An open data directory; the lock is held until `close` or the end of the process."""
 
-    def __init__(self, path: str, lock: int, identity: Identity, files: Files) -> None:
+    def __init__(self, path: str, lock: int, identity: Identity, files: Files, before: Identity) -> None:
+        """`before`: as of the start before this one, of whom nothing but the instance may be known."""
         self.path, self.identity = path, identity
-        self._lock, self._files = lock, files
+        self._lock, self._files, self._before = lock, files, before
 
     @property
     def log_path(self) -> str:
@@ -42,6 +44,17 @@ class Directory:
     @property
     def snapshots_path(self) -> str:
         return os.path.join(self.path, "snapshots")
+
+    @property
+    def same_lock(self) -> bool:
+        """Was the process before started in this very directory, not in one that this is a copy of?"""
+        return (self._before.lock_device, self._before.lock_inode) == (
+            self.identity.lock_device, self.identity.lock_inode)
+
+    @property
+    def same_boot(self) -> bool:
+        """Was the process before this one started since this host was booted?"""
+        return self._before.boot_id == self.identity.boot_id
 
     def adopt_cluster(self, cluster_id: str) -> None:
         """Belong to `cluster_id` from now on; durable on return. Node thread, once in a directory's life."""
@@ -75,11 +88,62 @@ def open_directory(path: str, *, deadline_s: float = 2.0, new_instance: Callable
         lock = files.open(lock_path, os.O_RDWR | os.O_CREAT)
     try:
         _take_lock(files, path, lock, deadline_s)
-        identity = _begin_incarnation(files, path, lock, new_instance)
+        identity, before = _begin_incarnation(files, path, lock, new_instance)
     except BaseException:
         files.close(lock)
         raise
-    return Directory(path, lock, identity, files)
+    return Directory(path, lock, identity, files, before)
+
+
+class Left(NamedTuple):
+    """What the last process of a directory left: who it was, and whether nobody can be it any more.
+
+    `is_proof`: that process was started since this kernel was booted, in this very directory (not in one that
+    this is a copy of), and the lock which it held until its end is ours now (P4).
+    """
+
+    identity: Identity
+    is_proof: bool
+    why_not: str
+
+
+@contextlib.contextmanager
+def locked_directory(path: str, *, deadline_s: float, files: Files = SYSTEM) -> Iterator[Left]:
+    """Hold the lock of a directory without beginning an incarnation; makes nothing.
+
+    Raises `NotAllowed` while another process has the lock, `FileNotFoundError` where nobody was ever started,
+    `DiskFault` where `instance` can't be read.
+    """
+    path = os.path.abspath(path)
+    lock = files.open(os.path.join(path, "lock"), os.O_RDWR)
+    try:
+        _take_lock(files, path, lock, deadline_s)
+        device, inode, boot_id = _of_this_start(files, path, lock)
+        found = _read_identity(files, path)
+        if found is None:
+            raise FileNotFoundError(errno.ENOENT, "no instance", path)
+        why_not = ""
+        if found.boot_id != boot_id:
+            why_not = "it was started before this host was booted"
+        elif (found.lock_device, found.lock_inode) != (device, inode):
+            why_not = "it was started in another directory, of which this is a copy"
+        yield Left(found, not why_not, why_not)
+    finally:
+        files.close(lock)
+
+
+def read_note(path: str) -> Optional[str]:
+    """Return what stands in `outgoing` of the data directory `path`, None for nothing; "": it can't be read.
+
+    It is of a `leader` hook whose outgoing work has not ended (P6).
+    """
+    try:
+        with open(os.path.join(path, "outgoing"), encoding="ascii", errors="replace") as file:
+            return file.read(_NOTE_LIMIT)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        return ""
 
 
 def _make(files: Files, path: str) -> None:
@@ -125,17 +189,22 @@ def _take_lock(files: Files, path: str, lock: int, deadline_s: float) -> None:
         files.write(lock, [f"{os.getpid()}\n".encode()], 0)
 
 
-def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callable[[], str]) -> Identity:
-    with guarded(path, "looking at the lock"):
-        device, inode = files.device_and_inode(lock)
-    boot_id = _read_boot_id()
+def _begin_incarnation(files: Files, path: str, lock: int, new_instance: Callable[[], str]
+                       ) -> Tuple[Identity, Identity]:
+    device, inode, boot_id = _of_this_start(files, path, lock)
     before = _read_identity(files, path)
     if before is None:
         _begin_fresh(files, path)
         before = Identity("", new_instance(), 0, "", 0, 0)
     identity = Identity(before.cluster_id, before.instance, before.incarnation + 1, boot_id, device, inode)
     _write_identity(files, path, identity)
-    return identity
+    return identity, before
+
+
+def _of_this_start(files: Files, path: str, lock: int) -> Tuple[int, int, str]:
+    with guarded(path, "looking at the lock"):
+        device, inode = files.device_and_inode(lock)
+    return device, inode, _read_boot_id()
 
 
 def _read_boot_id() -> str:

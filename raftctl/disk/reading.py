@@ -10,9 +10,9 @@ import os
 from typing import Callable, Dict, List, Optional, Tuple
 
 from raftctl.disk import records
-from raftctl.disk.files import Files, PlacedFault, guarded, read_range
-from raftctl.disk.recovery import Check
-from raftctl.disk.segments import segment_name
+from raftctl.disk.files import SYSTEM, Files, PlacedFault, guarded, read_all, read_range
+from raftctl.disk.recovery import Check, is_zeros
+from raftctl.disk.segments import segment_name, segment_numbers
 from raftctl.raft.messages import CONFIGURATION, Entry, Position
 
 Place = Tuple[int, int]
@@ -128,3 +128,22 @@ def read_head(files: Files, path: str) -> bytes:
         return read_range(files, descriptor, 0, records.SECTOR)
     finally:
         files.close(descriptor)
+
+
+def read_term(log_path: str, instance: str, files: Files = SYSTEM) -> int:
+    """Return the term in the log of a directory whose lock is held; changes nothing. Raises `DiskFault`.
+
+    Of the newest segment that has a record: it repeats the hard state.
+    """
+    with guarded(log_path, "reading the journal"):
+        numbers = segment_numbers(log_path, files.names(log_path))
+    for number in reversed(numbers):
+        path = os.path.join(log_path, segment_name(number))
+        with guarded(path, "reading"):
+            data = read_all(files, path)
+        if is_zeros(data):
+            continue                        # made ahead
+        check = Check(instance)
+        check.take(path, number, data, is_last=True)
+        return check.hard_state.term
+    return 0

@@ -22,6 +22,7 @@ from raftctl.host.keeper import Keeper, Surroundings
 from raftctl.host.loop import Loop
 from raftctl.host.notify import notify
 from raftctl.host.reload import Fresh, Reader
+from raftctl.host.watchdog import Watchdog
 
 Observer = Callable[[NodeConfig, Dict[str, Any]], None]
 
@@ -88,6 +89,7 @@ class Guardian:
         try:
             for keeper in self._keepers:
                 keeper.start()
+            Watchdog(self._loop, os.environ, lambda: all(keeper.is_well for keeper in self._keepers))
             self._loop.run(self._is_over)
             return self._exit_status
         except Exception as error:

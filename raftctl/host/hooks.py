@@ -15,9 +15,10 @@ import subprocess
 import sys
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
+from raftctl.base import groups
 from raftctl.base.errors import require
 from raftctl.cluster.hookplan import Facts
-from raftctl.host import groups, launch
+from raftctl.host import launch
 from raftctl.host.loop import READ, Loop
 
 GRACE_NS = 2_000_000_000

@@ -15,15 +15,15 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tu
 from raftctl import tether
 from raftctl.base.errors import DONE, PeerFault
 from raftctl.cluster import handshake
-from raftctl.cluster.handshake import Hello
 from raftctl.config.model import NodeConfig
 from raftctl.host import children
 from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
-from raftctl.host.outgoing import Work
-from raftctl.host.release import Delivery, Endpoint, read_endpoints
+from raftctl.host.outgoing import Work, read_left
+from raftctl.host.pulse import Pulse
+from raftctl.host.release import Delivery, Endpoint, greeting, read_endpoints, summary
 from raftctl.net import digest
 from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release
@@ -62,6 +62,7 @@ class Keeper:
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
+        self._pulse = Pulse(self._loop, lambda: self._kill("it does not answer"))
         self._timer: Optional[Timer] = None
         self._spawned_at = 0
         self._locked: Optional[Dict[str, Any]] = None
@@ -71,7 +72,7 @@ class Keeper:
         self._known: Optional[Dict[str, Any]] = None
         self._peers: Tuple[Endpoint, ...] = ()
         self._deliveries: List[Delivery] = []
-        self._stop_asked = False
+        self._stop_asked = self._was_opened = False
         # The word about an end that the next process is to hear.
         self._last_end: Optional[Dict[str, Any]] = None
         # Whether the file was read anew after this process was started, which may have read the old one.
@@ -86,6 +87,11 @@ class Keeper:
     def is_over(self) -> bool:
         """Is there nothing left to do for this node?"""
         return self.phase == children.GONE and not self._deliveries
+
+    @property
+    def is_well(self) -> bool:
+        """Does the node answer, where it should?"""
+        return self._pulse.is_well
 
     def start(self) -> None:
         """Start a node process; where that fails, try again as if it had ended."""
@@ -102,7 +108,6 @@ class Keeper:
         self._log.info("node started, process %d", self._child.pid)
         self._locked, self._endpoints, self._was_reloaded = None, (), False
         self._lane.attach(self._child.board)
-        self._lane.look()       # what a former run left open is ended before the node may lead
         self._loop.watch(self._child.tether, READ, self._read_tether)
         self._move(children.SPAWNED)
 
@@ -179,11 +184,21 @@ class Keeper:
             self._kill_after(_EOF_NS, "it closed its tether and lives on")
 
     def _receive(self, message: Dict[str, Any]) -> None:
+        if message["kind"] == tether.PONG:
+            self._pulse.answered()      # no news for anybody
+            return
         receive = _RECEIVE.get(message["kind"])
         if receive:
             receive(self, message)
             self._around.observe(self.node, message)
             self._around.changed()
+
+    def _receive_opened(self, message: Dict[str, Any]) -> None:
+        if not self._was_opened:
+            self._was_opened = True
+            found = read_left(message, self._log)
+            if found:
+                self._lane.left_behind(found.note, names_record=found.names_record)
 
     def _receive_locked(self, message: Dict[str, Any]) -> None:
         self._locked = self._known = message
@@ -197,6 +212,7 @@ class Keeper:
             self._tell_work()
             self._tell_end()
             self._tell_settings()
+            self._pulse.begin(self._child.send)
             self._lane.tell_ready()
 
     def _receive_status(self, message: Dict[str, Any]) -> None:
@@ -221,6 +237,7 @@ class Keeper:
         if self._move(children.HOOKS_DONE):
             self._cancel_timer()
         if self.phase == children.ENDING:
+            self._pulse.end()
             self._send(tether.OUTGOING_DONE)
             self._kill_after(_END_NS, "it did not end itself")
         self._around.changed()
@@ -239,6 +256,7 @@ class Keeper:
         self._loop.forget(child.tether)
         child.close()
         self._cancel_timer()
+        self._pulse.end()
         was_ready, self.is_ready = self.is_ready, False
         self.status_text = f"node ended, {exit_text(status)}"
         self._log.log(logging.INFO if orderly else logging.ERROR, "%s", self.status_text)
@@ -286,27 +304,24 @@ class Keeper:
             return
         release = Release(locked["instance"], shown.incarnation, shown.term)
         self._deliver(locked, shown.term, (handshake.RAFT, encode_message(release)), self._endpoints,
-                      lambda results: self._log.info("released term %d: %s", shown.term, _summary(results)))
+                      lambda results: self._log.info("released term %d: %s", shown.term, summary(results)))
 
     def _deliver_work(self, body: bytes) -> None:
         if self._known:
             self._deliver(self._known, self._known["term"], (handshake.OUTGOING, body), self._peers,
-                          lambda results: self._log.debug("outgoing work: %s", _summary(results)))
+                          lambda results: self._log.debug("outgoing work: %s", summary(results)))
 
     def _deliver(self, locked: Dict[str, Any], term: int, frame: Tuple[int, bytes],
                  endpoints: Tuple[Endpoint, ...], say: Callable[[Dict[str, str]], None]) -> None:
         """Send one frame to the peers, in the role of the guardian of the process that said `locked`."""
-        node = self.node
-        own = Hello(handshake.VERSION, handshake.GUARDIAN, self._cluster_id, str(node.address), "",
-                    locked["instance"], locked["incarnation"], "", term,
-                    election_min_ns=node.election_min_ns, heartbeat_ns=node.heartbeat_ns)
+        own = greeting(self.node, self._cluster_id, locked["instance"], locked["incarnation"], term)
 
         def finish(results: Dict[str, str]) -> None:
             self._deliveries.remove(delivery)
             say(results)
             self._around.changed()
 
-        delivery = Delivery(self._loop, own, node.secrets, *frame, endpoints, finish)
+        delivery = Delivery(self._loop, own, self.node.secrets, *frame, endpoints, finish)
         self._deliveries.append(delivery)
 
     def _start_later(self, wait_ns: int) -> None:
@@ -371,13 +386,8 @@ class Keeper:
             self._timer.cancel()
 
 
-def _summary(results: Dict[str, str]) -> str:
-    if not results:
-        return "there is no peer"
-    return ", ".join(f"{address} {problem or 'knows'}" for address, problem in sorted(results.items()))
-
-
 _RECEIVE = {
+    tether.OPENED: Keeper._receive_opened,
     tether.LOCKED: Keeper._receive_locked,
     tether.READY: Keeper._receive_ready,
     tether.STATUS: Keeper._receive_status,

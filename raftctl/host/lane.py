@@ -12,13 +12,13 @@ import logging
 import os
 from typing import Any, Callable, Deque, Dict, Optional, Tuple
 
-from raftctl.base import clock
+from raftctl.base import clock, groups
 from raftctl.cluster import hookplan
 from raftctl.cluster.hookplan import FOLLOWER_HOOK, FOLLOWS, LEADER_HOOK, LEADS, UNKNOWN, Facts, Plan
 from raftctl.config.model import NodeConfig
 from raftctl.host.hooks import GRACE_NS, HookProcess, Outcome, Output, document, hook_argv, hook_environment
 from raftctl.host.loop import Loop, Timer
-from raftctl.host.outgoing import Work
+from raftctl.host.outgoing import Note, Work
 from raftctl.tether import Board
 
 LEADER = "LEADER"
@@ -57,9 +57,6 @@ class Lane:
         self._work = work
         self._configure(node)
         self._facts = Facts()
-        if work.found:
-            self._facts = Facts(reason="a former run left its work open", term=work.found.term)
-            self._plan.led_before(work.found.term)
         self._board: Optional[Board] = None
         self._process: Optional[HookProcess] = None
         self._lease_timer: Optional[Timer] = None
@@ -87,6 +84,12 @@ class Lane:
     def attach(self, board: Board) -> None:
         """A process of the node has begun, with this board."""
         self._board = board
+        self._name_groups()
+
+    def _name_groups(self) -> None:
+        """Show on the board what runs, for the case that this guardian dies (P6)."""
+        if self._board:
+            self._board.name_groups((groups.of(self._process.pid),) if self._process else ())
 
     def tell_state(self, message: Dict[str, Any]) -> None:
         """The node says what it is (`state` of the tether)."""
@@ -95,6 +98,13 @@ class Lane:
             self._work.arm(message["record"])
         else:
             self._work.disarm()
+        self.look()
+
+    def left_behind(self, note: Note, *, names_record: bool) -> None:
+        """A former run left the work of `note` open: `follower` runs before all else. Before `tell_ready`."""
+        self._work.left_behind(note, names_record=names_record)
+        self._facts = Facts(reason="a former run left its work open", term=note.term)
+        self._plan.led_before(note.term)
         self.look()
 
     def tell_ready(self) -> None:
@@ -189,6 +199,7 @@ class Lane:
             self._step(hookplan.Ended(False))
             return
         self._process = process
+        self._name_groups()
 
     def _say(self, hook: str, line: str) -> None:
         self._log.info("[Event: %s] %s", hook, line)
@@ -196,6 +207,7 @@ class Lane:
     def _ended(self, outcome: Outcome) -> None:
         self._keep_pipe(self._process.output)
         hook, self._process = self._plan.running, None
+        self._name_groups()
         level = logging.INFO if outcome.succeeded else logging.ERROR
         self._log.log(level, "[Event: %s] %s: %s", hook, "ended" if outcome.succeeded else "failed",
                       outcome.text)

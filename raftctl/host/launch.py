@@ -74,7 +74,13 @@ def become(argv):
 
 
 def note(path, text):
-    """Write `text` to `path`, synced, whole or not at all (P6: `outgoing` before a leader hook)."""
+    """Write `text` to `path`, synced, whole or not at all (P6: `outgoing` before a leader hook).
+
+    A second line names this process, which leads its group, and when it began (proc(5)), for who ends it.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        begun = file.read().rpartition(b")")[2].split()[19].decode("ascii")
+    text += "\n%d %s\n" % (os.getpid(), begun)
     part = path + ".new"
     descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:

@@ -11,10 +11,13 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 from raftctl import tether
+from raftctl.base import groups
+from raftctl.base.groups import Group
 from raftctl.cluster import takeover
 from raftctl.cluster.hookplan import FOLLOWER_HOOK, LEADER_HOOK, RETRY_DELAY_NS
 from raftctl.cluster.takeover import ENDED, FAILED, GOES_ON, GOES_ON_EVERY_NS, NONE, OPEN, HostWork
@@ -27,23 +30,57 @@ _REMOVE = ("/bin/sh", "-c", 'exec rm -f -- "$0"')
 
 
 class Note(NamedTuple):
-    """What a `leader` hook left behind whose outgoing work has not ended; 0 and "" where it can't be read."""
+    """What a `leader` hook left behind whose outgoing work has not ended; 0 and "" where it can't be read.
+
+    `group`: the hook's own, None where it can't be read.
+    """
 
     instance: str
     index: int
     term: int
+    group: Optional[Group] = None
 
 
-def read_note(path: str) -> Optional[Note]:
-    """Return the note at `path`, None where there is none."""
+def parse_note(text: str) -> Note:
+    """Return what `text`, which stood in `outgoing`, says."""
+    first, _, rest = text.partition("\n")
     try:
-        with open(path, encoding="ascii") as file:
-            found = json.load(file)
-        return Note(str(found["instance"]), int(found["index"]), int(found["term"]))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError, KeyError, TypeError):
+        found = json.loads(first)
+        note = Note(str(found["instance"]), int(found["index"]), int(found["term"]))
+    except (ValueError, KeyError, TypeError):
         return Note("", 0, 0)       # it is there: that is what counts
+    try:
+        number, begun = map(int, rest.split())
+    except ValueError:
+        return note
+    return note._replace(group=Group(number, begun))
+
+
+class Left(NamedTuple):
+    """`names_record`: the note's number is that of a record of this very node."""
+
+    note: Note
+    names_record: bool
+
+
+def read_left(message: Dict[str, Any], log: logging.Logger) -> Optional[Left]:
+    """Return what a former run left open, by the `opened` of a node: so it is of one that has the lock.
+
+    None for nothing, also in a copy of the directory: beside it the other may lead (pitfall 1.3). On another
+    host the work is ended, but nobody is told of a record.
+    """
+    same_lock, same_boot = message["sameLock"], message["sameBoot"]
+    if message["note"] is None:
+        return None
+    if same_boot and not same_lock:
+        log.warning("the data directory is a copy; the work that its original left open is let alone")
+        return None
+    note = parse_note(message["note"])
+    if same_boot and note.group and groups.is_led(note.group):
+        # Its guardian and its node were killed: nobody is left who gave it a grace.
+        log.warning("process group %d has outlived its guardian and is killed", note.group.number)
+        groups.end(note.group, signal.SIGKILL)
+    return Left(note, same_lock and note.instance == message["instance"])
 
 
 def limit_ns(hooks: Dict[str, Hook]) -> int:
@@ -72,11 +109,12 @@ class Work:
         self._begun, self._begun_well = 0, True
         self._remover: Optional[subprocess.Popen] = None
         self._timer: Optional[Timer] = None
-        self.found = self._read_note()
-        self._state, self._open = (OPEN, self.found.index) if self.found else (NONE, 0)
+        self._state, self._open = NONE, 0
 
-    def _read_note(self) -> Optional[Note]:
-        return read_note(self._path)
+    def left_behind(self, note: Note, *, names_record: bool) -> None:
+        """A former run left `note`: its work is open. `names_record`: its number is one of this node's."""
+        self._state, self._open = OPEN, note.index if names_record else 0
+        self._tell()
 
     def configure(self, hooks: Dict[str, Hook]) -> None:
         self._hooks = hooks
@@ -90,9 +128,7 @@ class Work:
 
     def of_instance(self, instance: str) -> None:
         """The node says which instance it is: records of another name nothing here."""
-        if self._instance == "" and self.found and self.found.instance != instance:
-            self._open = 0
-        elif self._instance not in ("", instance):
+        if self._instance not in ("", instance):
             self._armed = self._ended = self._begun = self._open = 0
         self._instance = instance
 
@@ -119,8 +155,8 @@ class Work:
         """A `leader` hook is about to begin: return the note that it writes first, and its text."""
         self._state, self._open = OPEN, self._armed
         self._tell()
-        note = Note(self._instance, self._open, term)
-        return self._path, json.dumps(note._asdict(), separators=(",", ":"))
+        note = {"instance": self._instance, "index": self._open, "term": term}
+        return self._path, json.dumps(note, separators=(",", ":"))
 
     def leader_hook_ended(self, *, well: bool) -> None:
         """A `leader` hook has run to its end, and will not be tried again."""
@@ -166,6 +202,10 @@ class Work:
             self._remover = subprocess.Popen([*_REMOVE, self._path], stdin=subprocess.DEVNULL)
         except OSError as error:
             self._log.error("%s is not removed: %s", self._path, error)
+
+    @property
+    def is_removing(self) -> bool:
+        return self._remover is not None
 
     def reap(self) -> bool:
         """Look whether the note is removed by now (SIGCHLD); return whether that is news."""

@@ -16,6 +16,7 @@ from raftctl.base.addresses import parse
 from raftctl.base.errors import PeerFault, RaftctlError
 from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
+from raftctl.config.model import NodeConfig
 from raftctl.host.loop import READ, WRITE, Loop
 from raftctl.net.auth import Handshake
 
@@ -61,6 +62,19 @@ def _is_numeric(ip: str) -> bool:
 
 def _family(ip: str) -> int:
     return socket.AF_INET6 if ":" in ip else socket.AF_INET
+
+
+def greeting(node: NodeConfig, cluster_id: str, instance: str, incarnation: int, term: int) -> Hello:
+    """Return the hello of the guardian of that process of `node`; whom it expects is left open."""
+    return Hello(handshake.VERSION, handshake.GUARDIAN, cluster_id, str(node.address), "", instance,
+                 incarnation, "", term, election_min_ns=node.election_min_ns, heartbeat_ns=node.heartbeat_ns)
+
+
+def summary(results: Dict[str, str]) -> str:
+    """Return in words what `on_done` of a `Delivery` gets."""
+    if not results:
+        return "there is no peer"
+    return ", ".join(f"{address} {problem or 'knows'}" for address, problem in sorted(results.items()))
 
 
 def _judge(own: Hello, theirs: Hello) -> Optional[handshake.Refusal]:

@@ -11,9 +11,11 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl.base import resources
 from raftctl.base.errors import UsageError
+from raftctl.cluster.hookplan import RETRY_DELAY_NS
 from raftctl.config.model import Loaded, NodeConfig
 from raftctl.config.places import SYSTEM_DATA
 from raftctl.host import hardening
+from raftctl.host.hooks import GRACE_NS
 
 MARKER = "# written by raftctl svcinstall"
 _ORIGIN = "# for "
@@ -73,6 +75,7 @@ def render(loaded: Loaded, chosen: Optional[NodeConfig], program: Sequence[str],
         "description": _specifiers(_one_line("description", loaded.description)),
         "paths": " ".join(_quote(path) for path in _distinct(paths) if path.startswith("/")),
         "command": command_line([*program, "-c", loaded.path, "start", *selection]),
+        "after_stop": command_line([*program, "-c", loaded.path, "after-stop", *selection]),
         "identity": "\n".join(_identity(loaded.user, nodes, service.state, manner)),
         "ordering": _OF_A_USER if manner.for_user else _OF_THE_SYSTEM,
         "target": "default.target" if manner.for_user else "multi-user.target",
@@ -115,7 +118,8 @@ def origin_of(text: str) -> Optional[str]:
 
 def stop_seconds(nodes: Sequence[NodeConfig]) -> int:
     """Return how long an orderly stop may take, in s. Nodes stop side by side: the slowest counts."""
-    limits = [sum(hook.timeout_ns for event, hook in node.events if event in _WAITED_FOR) for node in nodes]
+    limits = [sum((1 + hook.retry) * hook.timeout_ns + hook.retry * (RETRY_DELAY_NS + 2 * GRACE_NS)
+                  for event, hook in node.events if event in _WAITED_FOR) for node in nodes]
     return -(-max(limits) // _SECOND_NS) + STOP_MARGIN_S
 
 

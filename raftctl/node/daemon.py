@@ -8,13 +8,11 @@ from __future__ import annotations
 import faulthandler
 import logging
 import os
-import select
 import signal
-import socket
 import sys
 import threading
 import time
-from typing import Any, Dict, Optional, Tuple
+from typing import Any, Dict, Optional, Sequence, Tuple
 
 from raftctl import tether
 from raftctl.base import clock, errors, memory
@@ -28,12 +26,13 @@ from raftctl.cluster.ports import Identity
 from raftctl.cluster.takeover import HostWork
 from raftctl.cluster.turn import RESIGN_NS, Turn
 from raftctl.config.model import NodeConfig
-from raftctl.disk.directory import open_directory
+from raftctl.disk.directory import open_directory, read_note
 from raftctl.disk.writer import Writer
 from raftctl.net.binding import NotHere
 from raftctl.net.error_codes import CommandError
 from raftctl.net.links import FrameIn, Links
 from raftctl.net.listen import PeerListener
+from raftctl.node import orphan
 from raftctl.node.chronicle import Chronicle
 from raftctl.node.contacts import Contacts
 from raftctl.node.data import Data, open_data
@@ -41,6 +40,7 @@ from raftctl.node.drain import Drain
 from raftctl.node.draws import draw, draw_id
 from raftctl.node.endpoints import Endpoints
 from raftctl.node.inbox import Inbox
+from raftctl.node.leash import Leash
 from raftctl.node.listeners import Listeners
 from raftctl.node.loop import Call, Done, Heard, Loop, Room
 from raftctl.node.ports import NodePorts
@@ -58,14 +58,19 @@ _log = logging.getLogger(__name__)
 SWITCH_INTERVAL_S = 0.0005
 CLOSE_S = 2.0
 RESIGN_LOOK_S = 0.003
+# A node without a guardian releases its term within this time, or `after-stop` does it.
+ORPHAN_S = 0.3
 # The first turn only hands its write to the disk thread; a busy host may still keep it waiting.
 FIRST_TURN_S = 60.0
 # How often an address that this host lacks is looked for.
 LOOK_AGAIN_S = 0.5
 
 
-def run(node: NodeConfig, tether_fd: int, board_fd: int) -> int:
-    """Be the node until the guardian says stop; return the exit status (design §8). Main thread."""
+def run(node: NodeConfig, tether_fd: int, board_fd: int, after_stop: Sequence[str]) -> int:
+    """Be the node until the guardian says stop; return the exit status (design §8). Main thread.
+
+    Without a guardian it becomes the program `after_stop`.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     logs = setup(str(node.address), node.log_file, node.log_level)
     faulthandler.register(signal.SIGUSR1)
@@ -74,7 +79,7 @@ def run(node: NodeConfig, tether_fd: int, board_fd: int) -> int:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     threading.excepthook = lambda args: _die(logs, args.exc_value)
     try:
-        return Daemon(node, tether_fd, board_fd, logs).run()
+        return Daemon(node, tether_fd, board_fd, logs, after_stop).run()
     except errors.RaftctlError as error:
         _log.error("%s", error)
         return error.exit_status
@@ -99,18 +104,21 @@ def _die(logs: Logs, error: Optional[BaseException]) -> None:
 class Daemon:
     """All parts of one node. Built and run by the main thread."""
 
-    def __init__(self, node: NodeConfig, tether_fd: int, board_fd: int, logs: Logs) -> None:
-        self._node, self._logs = node, logs
+    def __init__(self, node: NodeConfig, tether_fd: int, board_fd: int, logs: Logs,
+                 after_stop: Sequence[str]) -> None:
+        self._node, self._logs, self._after_stop = node, logs, after_stop
         self._board = tether.Board.attach(board_fd)
-        self._tether = socket.socket(fileno=tether_fd)
-        self._tether.set_inheritable(False)
-        self._tell_lock = threading.Lock()
-        self._line = tether.Line()
+        self._leash = Leash(tether_fd, self._take, lambda: _die(
+            logs, errors.RaftctlError("the guardian has not read for long: this node ends")))
+        self._tell = self._leash.tell
         self._inbox = Inbox()
         self._contacts = Contacts()
         self._again = False
         self._start_id = draw_id(8)
         self._directory = open_directory(node.data_dir, new_instance=draw_id)
+        self._tell({"kind": tether.OPENED, "instance": self._directory.identity.instance,
+                    "note": read_note(node.data_dir), "sameLock": self._directory.same_lock,
+                    "sameBoot": self._directory.same_boot})
         if os.path.exists(self._join_file) and self._directory.identity.cluster_id:
             self._start_over()       # killed between the operator's `join` and the end of the old data
         self._build(open_data(self._directory))
@@ -135,7 +143,7 @@ class Daemon:
         listed = tuple(str(address) for address in node.cluster_nodes)
         identity = self._identity = Identity(str(node.address), own.instance, own.incarnation, self._start_id,
                                              listed)
-        self._endpoints = Endpoints(self._tell, identity.address)
+        self._endpoints = Endpoints(self._tell, identity.address, node.data_dir)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
         drain = Drain(node.data_dir, self._inbox)
@@ -216,16 +224,29 @@ class Daemon:
             memory.settle()
             self._tell({"kind": tether.READY})
             self._loop.go()
-            word = self._wait_for(tether.STOP, tether.OUTGOING_DONE)
+            word = self._leash.wait_for(tether.STOP, tether.OUTGOING_DONE)
         if word == tether.STOP:
             self._stop_leading()
-            word = self._wait_for(tether.OUTGOING_DONE)
+            word = self._leash.wait_for(tether.OUTGOING_DONE)
         if not word:
-            _log.error("the guardian is gone: this node ends")
-            return errors.FAULT
+            return self._end_as_orphan()
         self._resign()
         self._close()
         return self._end()
+
+    def _end_as_orphan(self) -> int:
+        """The guardian is gone, or hangs: end what it ran, release the term, and become `after-stop` (P6)."""
+        _log.error("the guardian is gone: this node ends")
+        orphan.end_groups(self._board)
+        orphan.resign(self._resign_at_once)
+        self._logs.flush()
+        orphan.become(self._after_stop, self._board)
+        return errors.FAULT
+
+    def _resign_at_once(self) -> None:
+        self._on_node_thread(lambda turn, now: turn.stop(now), ORPHAN_S)
+        self._on_node_thread(lambda turn, now: turn.resign(now, 0), ORPHAN_S)
+        self._wait_for_release(ORPHAN_S)
 
     def _listen(self) -> Optional[str]:
         """Bind what others connect to; an address that this host lacks at boot is waited for.
@@ -238,7 +259,7 @@ class Daemon:
                 self._bind()
             except NotHere as error:
                 self._show_waiting(str(error))
-                word = self._wait_for(tether.STOP, tether.OUTGOING_DONE, timeout_s=LOOK_AGAIN_S)
+                word = self._leash.wait_for(tether.STOP, tether.OUTGOING_DONE, timeout_s=LOOK_AGAIN_S)
             except errors.UsageError:
                 self._listeners.close(0.0)
                 raise
@@ -274,7 +295,10 @@ class Daemon:
     def _resign(self) -> None:
         """Return when the RELEASE has left, which waits until the cluster knows of the end of the work."""
         self._on_node_thread(lambda turn, now: turn.resign(now))
-        deadline_s = time.monotonic() + RESIGN_NS / 1e9 + CLOSE_S
+        self._wait_for_release(RESIGN_NS / 1e9 + CLOSE_S)
+
+    def _wait_for_release(self, timeout_s: float) -> None:
+        deadline_s = time.monotonic() + timeout_s
         # A call is answered in the turn after: what `finish` sent before it has left.
         while (time.monotonic() < deadline_s
                and not self._on_node_thread(lambda turn, now: turn.leading.has_resigned)):
@@ -305,28 +329,11 @@ class Daemon:
         self._inbox.post(call)
         return call.wait(timeout_s)
 
-    def _wait_for(self, *kinds: str, timeout_s: Optional[float] = None) -> Optional[str]:
-        """Return which of `kinds` the guardian said, "" when it is gone, None after `timeout_s`.
-
-        Without a time limit the deadlines are the guardian's.
-        """
-        while True:
-            if timeout_s is not None and not select.select([self._tether], [], [], timeout_s)[0]:
-                return None
-            try:
-                data = self._tether.recv(65536)
-            except ConnectionResetError:
-                data = b""          # it died with words of ours unread
-            if not data:
-                return ""
-            for message in self._line.receive(data):
-                if message["kind"] in kinds:
-                    return message["kind"]
-                self._take(message)
-
     def _take(self, message: Dict[str, Any]) -> None:
         """Take in a word of the guardian that asks for no answer."""
-        if message["kind"] == tether.HOOKS:
+        if message["kind"] == tether.PING:
+            self._inbox.post(Call(lambda turn, now: self._tell({"kind": tether.PONG})))
+        elif message["kind"] == tether.HOOKS:
             self._status.tally.take_failures(message["failures"])
         elif message["kind"] == tether.ENDED:
             self._chronicle.note("ended", message["text"], by="guardian", at_s=message["at"])
@@ -350,24 +357,6 @@ class Daemon:
         self._listeners.set_secrets(secrets)
         if self._peers:
             self._peers.set_secrets(secrets)
-
-    def _tell(self, message: Dict[str, Any]) -> None:
-        """Send a message to the guardian, never waiting for it: one that is stopped must not stop consensus.
-
-        Its buffer holds hundreds of messages; where it is full nobody has read for long, and this node ends:
-        it must not lead under a guardian that can't stop its application (P6).
-        """
-        data = tether.encode(message)
-        with self._tell_lock:
-            try:
-                sent = self._tether.send(data, socket.MSG_DONTWAIT)
-            except (BrokenPipeError, ConnectionResetError):
-                _log.debug("the guardian is gone")       # the main thread sees the end of the tether and acts
-                return
-            except BlockingIOError:
-                sent = 0
-        if sent < len(data):
-            _die(self._logs, errors.RaftctlError("the guardian has not read for long: this node ends"))
 
     def _members_changed(self, members: Tuple[str, ...]) -> None:
         if members and os.path.exists(self._join_file):

@@ -5,6 +5,7 @@ A look-up may hang, so it has a thread of its own, never the node thread or the 
 
 from __future__ import annotations
 
+import json
 import logging
 import socket
 import threading
@@ -12,15 +13,19 @@ from typing import Any, Callable, Dict, List, Sequence
 
 from raftctl import tether
 from raftctl.base.addresses import parse
+from raftctl.disk.peers import write_peers
 
 _log = logging.getLogger(__name__)
 
 
 class Endpoints:
-    """`tell` sends a message to the guardian; `own` is this node's address, which is left out."""
+    """`tell` sends a message to the guardian; `own` is this node's address, which is left out.
 
-    def __init__(self, tell: Callable[[Dict[str, Any]], None], own: str) -> None:
-        self._tell, self._own = tell, own
+    What it found is kept in `data_dir` as well, for `after-stop`.
+    """
+
+    def __init__(self, tell: Callable[[Dict[str, Any]], None], own: str, data_dir: str) -> None:
+        self._tell, self._own, self._data_dir = tell, own, data_dir
         self._lock = threading.Lock()
         self._others: List[str] = []
 
@@ -44,3 +49,11 @@ class Endpoints:
             # A look-up that took long must not bring back those who were members before.
             if members is self._others:
                 self._tell({"kind": tether.PEERS, "endpoints": endpoints})
+                self._keep(endpoints)
+
+    def _keep(self, endpoints: List[Dict[str, Any]]) -> None:
+        try:
+            write_peers(self._data_dir, json.dumps(endpoints))
+        except OSError as error:
+            _log.warning("%s/peers is not written (%s): after a death of the guardian nobody is told",
+                         self._data_dir, error)

@@ -7,7 +7,6 @@ ends it.
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Tuple
 
 from raftctl.base.addresses import parse
@@ -19,7 +18,7 @@ from raftctl.config.model import Hook, NodeConfig
 from raftctl.host.hooks import Outcome
 from raftctl.host.lane import Lane
 from raftctl.host.loop import Timer
-from raftctl.host.outgoing import Note, Work
+from raftctl.host.outgoing import Work, parse_note
 from raftctl.tether import MESSAGES, WORK
 
 if TYPE_CHECKING:
@@ -185,16 +184,15 @@ class _Work(Work):
         self._guardian = guardian
         super().__init__(*arguments)
 
-    def _read_note(self) -> Optional[Note]:
-        text = self._guardian.host.note
-        return Note(**json.loads(text)) if text else None
-
     def _remove(self) -> None:
         self._guardian.host.note = ""
 
 
 class _Lane(Lane):
     process_type = _Process
+
+    def _name_groups(self) -> None:
+        """What runs on a host is `Applications`' to know."""
 
     def __init__(self, guardian: Guardian, *arguments: Any) -> None:
         self._guardian = guardian
@@ -217,6 +215,7 @@ class Guardian:
         self.process: Optional[Process] = None
         self._known: Optional[Process] = None
         self._said: Tuple = ()
+        self._was_opened = False
         retry = 1 if self.draws.chance(0.3) else 0
         events = tuple((name, Hook(("/" + name,), HOOK_TIMEOUT_NS, retry)) for name in ("leader", "follower"))
         address = parse(host.address)
@@ -227,7 +226,6 @@ class Guardian:
         self._work = _Work(self, loop, node, log, self._tell, self._deliver)
         self._lane = _Lane(self, loop, node, log, self._outgoing_done, lambda: None, self._work)
         self._on_outgoing_done: Optional[Callable[[], None]] = None
-        self._lane.look()
 
     # --- its node
 
@@ -236,6 +234,10 @@ class Guardian:
         self.process = self._known = process
         self._said = ()
         self._work.of_instance(process.instance)
+        if self.host.note and not self._was_opened:
+            note = parse_note(self.host.note)
+            self._lane.left_behind(note, names_record=note.instance == process.instance)
+        self._was_opened = True
         self._lane.attach(_Board(process))
         self._lane.tell_ready()
         self._tell()

@@ -38,15 +38,18 @@ def main() -> None:
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     selector.register(guardian, selectors.EVENT_READ)
-    orders, words = control.makefile("r"), tether.Line()
+    orders, words, is_deaf = control.makefile("r"), tether.Line(), False
     while True:
         for key, _ in selector.select():
             if key.fileobj is control:
-                obey(json.loads(orders.readline() or '{"do": "exit", "status": 70}'), guardian, board,
-                     control)
+                order = json.loads(orders.readline() or '{"do": "exit", "status": 70}')
+                is_deaf = is_deaf or order["do"] in ("deafen", "close")
+                obey(order, guardian, board, control)
             else:
                 data = guardian.recv(65536)
                 heard = [message["kind"] for message in words.receive(data)] if data else ["end"]
+                if "ping" in heard and not is_deaf:
+                    guardian.sendall(tether.encode({"kind": "pong"}))
                 control.sendall("".join(json.dumps({"heard": kind}) + "\n" for kind in heard).encode())
                 if not data:
                     os._exit(70)

@@ -18,7 +18,7 @@ from raftctl.config.model import Hook, Loaded, NodeConfig
 
 PATIENCE_S = 20
 # Words of the guardian that no node answers.
-ASIDE = ("hooks", "ended", "reload", "work")
+ASIDE = ("ping", "hooks", "ended", "reload", "work")
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 
@@ -99,9 +99,10 @@ class Node(Talk):
     def tell(self, kind, **more):
         return self.order("tell", message=dict(more, kind=kind))
 
-    def begin(self, incarnation=1, peers=()):
-        """Lock, resolve and be ready."""
+    def begin(self, incarnation=1, peers=(), note=None, same_lock=True, same_boot=True):
+        """Lock, resolve and be ready; `note`: what a former run left."""
         self.incarnation = incarnation
+        self.tell("opened", instance="n1", note=note, sameLock=same_lock, sameBoot=same_boot)
         self.tell("locked", instance="n1", incarnation=incarnation, term=0, clusterId="c" * 32)
         self.tell("peers", endpoints=[
             {"address": peer.address, "ip": ["127.0.0.1"], "port": peer.port} for peer in peers])

@@ -54,7 +54,7 @@ def test_an_orderly_stop_runs_follower_then_stop_then_lets_the_node_end(guarded)
     node.finish()
     assert world.wait() == 0
     kinds = [message["kind"] for _, message in world.seen()]
-    assert kinds == ["locked", "peers", "ready", "state", "stopping", "ended"]
+    assert kinds == ["opened", "locked", "peers", "ready", "state", "stopping", "ended"]
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -357,6 +357,69 @@ def test_p6_the_death_of_the_guardian_is_seen_by_each_node_though_others_and_hoo
     # Only tidying up: it may have ended with its guardian's pipe.
     with contextlib.suppress(BrokenPipeError):
         hook.end()
+
+
+# --- silence
+
+FAST = "from raftctl import tether; tether.PULSE_NS = 10 ** 8"
+
+
+def test_p4_a_node_that_answers_no_more_is_killed_released_and_started_again(guarded):
+    """Pitfall 9.4."""
+    world = guarded(patch=FAST)
+    peer = Peer("tcp://h2:8089")
+    node = world.node().begin(incarnation=3, peers=[peer])
+    node.lead(7)
+    world.hook("leader(7)").end()
+    node.order("deafen")
+    node.until_closed()
+    assert peer.join().frames == [(handshake.RAFT, Release("n1", 3, 7))]
+    world.hook("follower(7)").end()
+    again = world.node().begin(incarnation=4)
+    world.signal()
+    again.stop()
+    again.finish()
+    assert world.wait() == 0
+    assert "node is killed: it does not answer" in world.log()
+
+
+def test_the_watchdog_is_told_nothing_while_one_of_two_nodes_does_not_answer(guarded, tmp_path):
+    """Pitfall 9.4: it is fed by the guardian and its nodes."""
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    manager.settimeout(PATIENCE_S)
+    world = guarded(2, events=(), patch=FAST + "; from raftctl.host import pulse; pulse.HUNG = 10 ** 6", environ={
+        "NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "200000"})
+    nodes = [world.node().begin(), world.node().begin()]
+    while manager.recv(4096) != b"WATCHDOG=1":
+        pass
+    os.kill(nodes[0].pid, signal.SIGSTOP)
+    manager.settimeout(1.0)
+    with pytest.raises(socket.timeout):
+        while True:
+            manager.recv(4096)
+    os.kill(nodes[0].pid, signal.SIGCONT)
+    manager.settimeout(PATIENCE_S)
+    assert manager.recv(4096) == b"WATCHDOG=1"
+    manager.close()
+
+
+def test_p6_a_second_start_runs_nothing_of_what_the_living_one_left(guarded):
+    """Pitfall 1.3: `outgoing` is there, but the lock is another's."""
+    world = guarded()
+    (world.folder / "8001" / "outgoing").write_text('{"instance":"n1","index":12,"term":7}')
+    world.node().exit(6)
+    assert world.wait() == 6
+    assert "[Event: follower]" not in world.log()
+
+
+def test_p6_who_has_the_lock_ends_what_a_former_run_left_before_all_else(guarded):
+    world = guarded()
+    node = world.node().begin(note='{"instance":"n1","index":12,"term":7}')
+    world.hook("follower(7)").end()
+    node.lead(9, record=20)
+    world.hook("leader(9)").end()
+    stop_leading(world, node, 9)
 
 
 # --- stopping

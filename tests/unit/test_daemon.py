@@ -24,6 +24,7 @@ from raftctl.net.links import FrameIn
 from raftctl.node.daemon import Daemon
 from raftctl.node.endpoints import Endpoints
 from raftctl.node.inbox import Inbox
+from raftctl.node.leash import Leash
 from raftctl.node.loop import Call, Loop
 
 PATIENCE_S = 20
@@ -74,7 +75,7 @@ def running(node, guardian, tmp_path):
     threads = []
 
     def start():
-        made = Daemon(node, guardian.theirs.detach(), guardian.board.fd, logs)
+        made = Daemon(node, guardian.theirs.detach(), guardian.board.fd, logs, ["/bin/false"])
         thread = threading.Thread(target=made.run)
         threads.append(thread)
         thread.start()
@@ -99,8 +100,8 @@ def test_p5_the_guardian_hears_what_the_node_is_before_it_is_ready_and_what_chan
     """Found by a `start` hook that was told of the dead process before (design §7)."""
     told, told_before = [], []
     goes, may_go_on = threading.Event(), threading.Event()
-    go, tell = Loop.go, Daemon._tell
-    monkeypatch.setattr(Daemon, "_tell", lambda self, message: (tell(self, message),
+    go, tell = Loop.go, Leash.tell
+    monkeypatch.setattr(Leash, "tell", lambda self, message: (tell(self, message),
                                                                 told.append(message["kind"])))
     monkeypatch.setattr(Loop, "go", lambda loop: (told_before.extend(told), goes.set(),
                                                   may_go_on.wait(PATIENCE_S), go(loop)))
@@ -166,7 +167,7 @@ def test_p9_a_port_in_use_is_not_waited_for(running, guardian, node, tmp_path):
         taken.listen()
         logs = setup("test", str(tmp_path / "log"), "debug", "test-daemon")
         inside = Daemon(node._replace(address=Address("127.0.0.1", taken.getsockname()[1])),
-                        guardian.theirs.detach(), guardian.board.fd, logs)
+                        guardian.theirs.detach(), guardian.board.fd, logs, ["/bin/false"])
         with pytest.raises(UsageError, match="address in use"):
             inside.run()
         assert not os.path.exists(command_socket(node))
@@ -179,14 +180,14 @@ def test_a_guardian_that_died_with_our_words_unread_is_gone(guardian):
     """Its end of the tether is reset then, not closed: that is no fault of ours."""
     guardian.theirs.sendall(b"unread")
     guardian.end.close()
-    node = SimpleNamespace(_tether=guardian.theirs, _line=tether.Line())
-    assert Daemon._wait_for(node, tether.STOP) == ""
+    leash = Leash(guardian.theirs.detach(), lambda message: None, lambda: None)
+    assert leash.wait_for(tether.STOP) == ""
     guardian.theirs.close()
 
 
-def test_a_slow_look_up_does_not_bring_back_former_members(monkeypatch):
+def test_a_slow_look_up_does_not_bring_back_former_members(tmp_path):
     told, before, now = [], ["tcp://127.0.0.1:1"], ["tcp://127.0.0.1:2", "tcp://a..b:3"]
-    endpoints = Endpoints(told.append, "tcp://127.0.0.1:1")
+    endpoints = Endpoints(told.append, "tcp://127.0.0.1:1", str(tmp_path))
     endpoints._others = now
     endpoints._look_up(now)
     endpoints._look_up(before)

@@ -14,7 +14,8 @@ import time
 import pytest
 
 from raftctl.cluster.hookplan import Facts
-from raftctl.host import groups, hooks, launch
+from raftctl.base import groups
+from raftctl.host import hooks, launch
 from raftctl.host.hooks import HookProcess, Output, document, hook_argv, hook_environment
 from raftctl.host.loop import Loop
 

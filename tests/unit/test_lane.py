@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 
 import pytest
 
@@ -15,7 +16,7 @@ from raftctl.config.model import Hook, NodeConfig
 from raftctl.host.hooks import Outcome
 from raftctl.host.lane import Lane
 from raftctl.host.loop import Loop
-from raftctl.host.outgoing import Work
+from raftctl.host.outgoing import Work, parse_note
 from raftctl.tether import Board, BoardState
 
 SECOND = 1_000_000_000
@@ -30,6 +31,7 @@ class FakeProcess:
     """Notes what was started; ends when the test says so."""
 
     started: list = []
+    pid = os.getpid()
 
     def __init__(self, loop, on_line, on_end):
         self.output = FakeOutput()
@@ -48,18 +50,10 @@ class FakeProcess:
 
 
 @pytest.fixture
-def left_behind():
-    """What stands in `outgoing` as the guardian starts."""
-    return ""
-
-
-@pytest.fixture
-def lane(monkeypatch, tmp_path, left_behind):
+def lane(monkeypatch, tmp_path):
     monkeypatch.setattr(Lane, "process_type", FakeProcess)
     monkeypatch.setattr(FakeProcess, "started", [])
     loop, board = Loop(), Board.create()
-    if left_behind:
-        (tmp_path / "outgoing").write_text(left_behind)
     hook = Hook(("/bin/true",), SECOND, 1)
     node = NodeConfig(None, Address("h1", 1), "h1", "h1", None, "h1", (), 1, 2, 3, None, str(tmp_path), False,
                       None, "info", (("leader", hook), ("follower", hook)), None, (), True, "x", "", None)
@@ -161,8 +155,9 @@ def test_p6_a_new_term_begins_under_a_new_record_only(lane):
     assert events() == ["leader(5)", "follower(6)", "leader(6)"]
 
 
-@pytest.mark.parametrize("left_behind", ['{"instance": "n1", "index": 4, "term": 3}', "damaged"])
-def test_p6_what_a_former_run_left_open_is_ended_before_the_leader_hook_runs(lane):
+@pytest.mark.parametrize("text", ['{"instance": "n1", "index": 4, "term": 3}\n77 12\n', "damaged"])
+def test_p6_what_a_former_run_left_open_is_ended_before_the_leader_hook_runs(lane, text):
+    lane.left_behind(parse_note(text), names_record=True)
     lead(lane, 5)
     assert [process.told["event"] for process in FakeProcess.started] == ["follower"]
     FakeProcess.started[0].end_now(OK)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
+import signal
+import subprocess
 
 import pytest
 
+from raftctl.base import groups
 from raftctl.base.addresses import Address
+from raftctl.base.groups import Group
 from raftctl.cluster.takeover import ENDED, FAILED, GOES_ON, NONE, OPEN, encode_word
 from raftctl.config.model import Hook, NodeConfig
 from raftctl.host.loop import Loop
-from raftctl.host.outgoing import Note, Work, limit_ns, read_note
+from raftctl.host.outgoing import Note, Work, limit_ns, parse_note, read_left
 
 S = 1_000_000_000
 HOOKS = {"leader": Hook(("/l",), S, 0), "follower": Hook(("/f",), 5 * S, 1)}
@@ -73,7 +76,9 @@ def test_without_a_leader_hook_no_record_is_asked_for(world):
 
 def test_p6_the_note_says_whose_work_it_is(world):
     world.begin(12)
-    assert read_note(str(world.note)) == Note("n1", 12, 7)
+    assert parse_note(world.note.read_text()) == Note("n1", 12, 7)
+    world.note.write_text(world.note.read_text() + "\n77 1234\n")
+    assert parse_note(world.note.read_text()) == Note("n1", 12, 7, Group(77, 1234))
     assert world.state() == (OPEN, 12, 0)
 
 
@@ -119,8 +124,8 @@ def test_p6_a_newer_record_is_not_over_with_the_work_of_an_older(world):
 
 def test_p6_a_note_of_a_former_run_is_open_work(world):
     world.begin(12)
-    again = world.work = world.make()
-    assert again.found == Note("n1", 12, 7)
+    world.work = world.make()
+    world.work.left_behind(Note("n1", 12, 7), names_record=True)
     assert world.state() == (OPEN, 12, 0)
     world.end()
     assert world.state() == (NONE, 0, 12)
@@ -128,8 +133,8 @@ def test_p6_a_note_of_a_former_run_is_open_work(world):
 
 
 def test_a_note_of_another_instance_names_no_record_of_this_one(world):
-    world.note.write_text(json.dumps({"instance": "n0", "index": 90, "term": 3}))
-    world.work = world.make()
+    world.note.write_text("whatever")
+    world.work.left_behind(Note("n0", 90, 3), names_record=False)
     assert world.state() == (OPEN, 0, 0)
     world.end()
     assert world.state() == (NONE, 0, 0) and world.sent == []
@@ -148,9 +153,8 @@ def test_a_node_that_begins_anew_as_another_instance_has_other_records(world):
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", "no", '{"instance": "n1", "index": "x", "term": 1}'])
-def test_a_note_that_can_not_be_read_is_one_all_the_same(world, text):
-    world.note.write_text(text)
-    assert read_note(str(world.note)) == Note("", 0, 0)
+def test_a_note_that_can_not_be_read_is_one_all_the_same(text):
+    assert parse_note(text) == Note("", 0, 0)
 
 
 def test_p6_that_it_goes_on_is_repeated_while_it_does(world, monkeypatch):
@@ -189,3 +193,36 @@ def test_a_note_that_can_not_be_removed_is_said(world, caplog):
     world.end()
     assert world.removed()
     assert "follower will run at the next start" in caplog.text
+
+
+# --- what a former run left
+
+NOTE = '{"instance":"n1","index":12,"term":7}'
+
+
+def opened(note, *, lock=True, boot=True, instance="n1"):
+    return {"kind": "opened", "instance": instance, "note": note, "sameLock": lock, "sameBoot": boot}
+
+
+@pytest.mark.parametrize("message, names_record", [
+    (opened(NOTE), True), (opened(NOTE, boot=False), True), (opened(NOTE, instance="n2"), False),
+    (opened(NOTE, lock=False, boot=False), False), (opened("damaged"), False)])
+def test_p6_whose_record_a_note_names(message, names_record):
+    assert read_left(message, logging.getLogger("test")).names_record is names_record
+
+
+@pytest.mark.parametrize("message", [opened(None), opened(NOTE, lock=False)], ids=["nothing", "a copy"])
+def test_p6_what_is_not_this_run_s_to_end(message):
+    """Beside a copy the original may lead (pitfall 1.3)."""
+    assert read_left(message, logging.getLogger("test")) is None
+
+
+def test_p6_a_leader_hook_that_outlived_guardian_and_node_is_killed():
+    hook = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    begun = groups.of(hook.pid).begun
+    own, other = (f"{NOTE}\n{hook.pid} {begun + more}\n" for more in (0, 1))
+    for message in (opened(other), opened(own, boot=False)):
+        read_left(message, logging.getLogger("test"))
+        assert hook.poll() is None
+    read_left(opened(own), logging.getLogger("test"))
+    assert hook.wait(20) == -signal.SIGKILL

@@ -65,6 +65,9 @@ def test_the_unit_of_a_node(tmp_path):
         "NotifyAccess": "main",
         "ExecStart": f"/usr/bin/python3 /opt/raftctl.pyz -c {config} start",
         "ExecReload": '/bin/sh -c "kill -HUP ${MAINPID}"',
+        "ExecStopPost": f"-/usr/bin/python3 /opt/raftctl.pyz -c {config} after-stop",
+        "WatchdogSec": "30",
+        "WatchdogSignal": "SIGKILL",
         "RuntimeDirectory": "raftctl",
         "RuntimeDirectoryPreserve": "yes",
         "Restart": "always",
@@ -102,6 +105,7 @@ def test_an_installed_raftctl_is_started_as_a_module(tmp_path):
     ({}, 30),
     ({"leader": {"run": "/x", "timeout": "5 minutes"}}, 30),
     ({"stop": {"run": "/x", "timeout": "10 s"}}, 40),
+    ({"stop": {"run": "/x", "timeout": "10 s", "retry": 2}}, 70),
     ({"stop": {"run": "/x", "timeout": "10 s"}, "follower": {"run": "/x", "timeout": "20.5 s"}}, 61),
     ({"start": "/x", "stop": "/x", "follower": "/x", "leader": "/x"}, 120),
 ])

@@ -130,7 +130,7 @@ def test_a_board_is_not_inherited_unless_it_is_passed_on_and_cannot_shrink():
 
 def test_a_damaged_board_is_our_fault_and_another_file_is_no_board():
     board = Board.create()
-    board._memory[64:192] = b"\xff" * 128
+    board._memory[64:384] = b"\xff" * 320
     with pytest.raises(OurFault, match="damaged"):
         board.read()
     board.close()
