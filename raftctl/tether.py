@@ -33,6 +33,7 @@ ENDED = "ended"
 RELOAD = "reload"
 OUTGOING_DONE = "outgoing_done"
 WORK = "work"
+CHECK = "check"
 
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
 # kinds are ignored: after an upgrade in place the node is newer than its guardian.
@@ -55,6 +56,9 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     # What of this host's work is over (P6): the fields of cluster/takeover.py's `HostWork`; `limit` in ns.
     WORK: {"state": (str,), "index": (int,), "ended": (int,), "hooked": (bool,), "limit": (int,),
            "begun": (int,), "begunWell": (bool,)},
+    # What the health check of this host says: the fields of cluster/checking.py's `Checked`.
+    CHECK: {"state": (str,), "since": (float,), "passed": (bool,), "count": (int,), "status": (str,),
+            "line": (str,), "cause": (str,)},
 }
 LINE_LIMIT = 256 * 1024
 

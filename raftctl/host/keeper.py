@@ -18,6 +18,7 @@ from raftctl.cluster import handshake
 from raftctl.cluster.handshake import Hello
 from raftctl.config.model import NodeConfig
 from raftctl.host import children
+from raftctl.host.check import Check
 from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
@@ -59,6 +60,7 @@ class Keeper:
         self.is_ready = False
         self._work = Work(self._loop, node, log, self._tell_work, self._deliver_work)
         self._lane = Lane(self._loop, node, log, self._hooks_done, self._tell_failures, self._work)
+        self._check = Check(self._loop, node, log, self._tell_check, lambda: self._lane.facts)
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
@@ -104,6 +106,7 @@ class Keeper:
         self._lane.attach(self._child.board)
         self._lane.look()       # what a former run left open is ended before the node may lead
         self._loop.watch(self._child.tether, READ, self._read_tether)
+        self._check.start()
         self._move(children.SPAWNED)
 
     def stop(self) -> None:
@@ -126,6 +129,7 @@ class Keeper:
         if node.secrets:
             digest.prepare()
         self._lane.reload(node)
+        self._check.reload(node)
         self._tell_settings()
 
     def hurry(self) -> None:
@@ -138,11 +142,13 @@ class Keeper:
         """Look whether the node or its hook has ended (SIGCHLD)."""
         self._reap_node()
         self._lane.reap()
+        self._check.reap()
 
     def close(self) -> None:
         """The guardian ends: KILL what is left."""
         self._cancel_timer()
         self._lane.close()
+        self._check.close()
         for delivery in list(self._deliveries):
             delivery.end()
         if self._child:
@@ -195,6 +201,7 @@ class Keeper:
             self.is_ready = self.ever_ready = True
             self._tell_failures()
             self._tell_work()
+            self._tell_check()
             self._tell_end()
             self._tell_settings()
             self._lane.tell_ready()
@@ -275,6 +282,7 @@ class Keeper:
 
     def _leave(self) -> None:
         """No process, and none to come: run the outgoing hooks, within a limit."""
+        self._check.stop()
         self._cancel_timer()
         self._timer = self._loop.after(self._lane.longest_outgoing_ns(), self._give_up_hooks)
         self._lane.outgoing(orderly=self._stop_asked)
@@ -327,6 +335,11 @@ class Keeper:
         """Tell the node what of this host's work is over."""
         if self._child and self.is_ready:
             self._child.send(self._work.message())
+
+    def _tell_check(self) -> None:
+        """Tell the node what its check says; the word of the next run makes up for one that is lost."""
+        if self._child and self.is_ready:
+            self._child.send({"kind": tether.CHECK, **self._check.checked._asdict()})
 
     def _tell_end(self) -> None:
         """Tell the node how the one before it ended: for its history."""

@@ -97,6 +97,11 @@ class Lane:
             self._work.disarm()
         self.look()
 
+    @property
+    def facts(self) -> Facts:
+        """What holds at this instant."""
+        return self._holding()[1]
+
     def tell_ready(self) -> None:
         self._step(hookplan.Ready())
 
