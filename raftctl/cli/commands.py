@@ -192,6 +192,16 @@ COMMANDS: Dict[str, Command] = {
         "Prints what holds, with the scripts of events and check. Exit status 2 with one line about what is "
         "wrong.",
         (_argument("file", metavar="FILE", nargs="?", help="instead of --config"), JSON)),
+    "inspect": Command("inspect", "run", "show what a data directory holds, and what is damaged in it",
+        "Identity, hard state, members, log and snapshots, of a node that runs, is stopped or can't start: "
+        "it reads only, and takes no lock. DIR is the configuration's data directory unless given. A value "
+        "is never shown. Of a running node the last record may be half written. Exit status 0: sound, also "
+        "with a torn tail, 1: damaged, with file, byte and what to do, 2: no data directory, 6: this user "
+        "may not read it.",
+        (_argument("dir", metavar="DIR", nargs="?", help="the data directory to look at"),
+         _argument("--log", action="store_true",
+                   help="also the entries: index, term, kind, size, operation and key"),
+         JSON)),
     "pack": Command("pack", "run", "write raftctl as one file",
         "The file runs wherever Python 3.9 or newer is: python3 raftctl.pyz.",
         (_argument("-o", "--output", metavar="FILE", default="raftctl.pyz", help="raftctl.pyz unless given"),

@@ -11,7 +11,7 @@ import struct
 from typing import Callable, Dict, NamedTuple, Optional, Tuple
 
 from raftctl.base.errors import PeerFault
-from raftctl.base.instants import Instant
+from raftctl.base.instants import Instant, later
 from raftctl.raft.messages import Instance
 from raftctl.store import takeovers
 from raftctl.store.takeovers import Record, encode_done, encode_open
@@ -29,7 +29,13 @@ ENDED = 2
 # Repeated twice a second; one of three may be lost.
 GOES_ON_EVERY_NS = 500_000_000
 GOES_ON_LASTS_NS = 1_700_000_000
+# A leader that waits looks so often; after a longer gap it was deaf (SIGSTOP, a busy host), and may have
+# missed words: it does not take that for silence before the next one would have come.
+LOOK_EVERY_NS = 100_000_000
+DEAF_NS = 250_000_000
+NEXT_WORD_NS = 700_000_000
 
+NEVER = Instant(0, 0)
 _WORD = struct.Struct("!BQ")
 
 
@@ -103,6 +109,8 @@ class Takeover:
         self._goes_on: Dict[Instance, Tuple[int, Instant]] = {}
         self._ended: Dict[Instance, int] = {}
         self._reported: Tuple[int, Optional[Instant]] = (0, None)
+        # The term of the last look of a waiting leader, when it was, and since when it was never deaf.
+        self._looked: Tuple[int, Instant, Instant] = (0, NEVER, NEVER)
 
     def heard(self, now: Instant, instance: Instance, body: bytes) -> None:
         """A member, or its guardian, speaks of the work of its own host; raises `PeerFault`."""
@@ -124,7 +132,8 @@ class Takeover:
         done = encode_done(last.index) if last and self._is_over(last) else None
         end = self._wait_end(now, last, leadership) if self._granted != leadership.term else None
         if end is not None:
-            return Verdict(self._why(last), end, propose=self._once(leadership, last, done), due=end)
+            return Verdict(self._why(last), end, propose=self._once(leadership, last, done),
+                           due=min(end, now.plus(LOOK_EVERY_NS), key=now.until))
         self._granted = leadership.term
         if done or not is_active:
             return Verdict(leadership.yields, propose=self._once(leadership, last, done))
@@ -171,14 +180,25 @@ class Takeover:
         if last is None or last.done or (last.instance == self._own and self._is_armed(last)):
             return None
         delay = max(last.delay, self._delay)
-        end = leadership.since.plus(delay)
+        most = leadership.since.plus(max(last.limit, delay))
+        end = min(self._heard_enough(now, leadership, delay), most, key=now.until)
         if not now.reached(end):
             return end
         index, until = self._goes_on.get(last.instance, (0, now))
-        most = leadership.since.plus(max(last.limit, delay))
         if index != last.index or now.reached(until) or now.reached(most):
             return None
         return until if now.until(until) < now.until(most) else most
+
+    def _heard_enough(self, now: Instant, leadership: Leadership, delay: int) -> Instant:
+        """Return from when on silence means that nothing goes on: `delay` after the election, of hearing."""
+        term, last_look, awake = self._looked
+        if term != leadership.term:
+            last_look = awake = leadership.since
+        if now.since(last_look) > DEAF_NS:
+            awake = now
+        self._looked = leadership.term, now, awake
+        end = leadership.since.plus(delay)
+        return end if awake == leadership.since else later(end, awake.plus(NEXT_WORD_NS))
 
     def _why(self, last: Optional[Record]) -> str:
         if last is None or last.instance == self._own:

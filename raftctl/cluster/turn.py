@@ -38,6 +38,8 @@ from raftctl.store.machine import Store
 # Words that must overtake bulk: all but appends that carry entries (pitfall 6.2).
 URGENT_BYTES = 512
 TAKEOVER_DELAY_NS = 3_000_000_000
+# Without a quorum the end of the outgoing work is not committed: then the next leader waits, not the stop.
+RESIGN_NS = 2_000_000_000
 
 
 class Turn:
@@ -139,7 +141,7 @@ class Turn:
 
     def resign(self, now: Instant) -> None:
         """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`."""
-        self.leading.resign(now, self._timing.election_max)
+        self.leading.resign(now, min(self._timing.election_max, RESIGN_NS))
 
     def snapshot_taken(self, now: Instant, mark: Optional[SnapshotMark]) -> None:
         """`take_snapshot` has ended: `mark` is durable, or None: there is no room for it."""

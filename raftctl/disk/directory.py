@@ -6,11 +6,11 @@ import contextlib
 import errno
 import os
 import time
-from typing import Callable, Iterator, Optional
+from typing import Callable, Iterator, Optional, Tuple
 
 from raftctl.base.errors import DiskFault, NotAllowed, UsageError
 from raftctl.disk import identity as identities
-from raftctl.disk.files import SYSTEM, Files, guarded, read_all
+from raftctl.disk.files import SYSTEM, Files, PlacedFault, guarded, read_all
 from raftctl.disk.identity import Identity, UnknownFormat
 from raftctl.raft.configuration import Malformed
 
@@ -150,12 +150,7 @@ def _read_boot_id() -> str:
 
 def _begin_fresh(files: Files, path: str) -> None:
     """Refuse data that has lost its `instance`; make the directory's own name durable, whoever made it."""
-    with guarded(path, "looking for a log"):
-        data = [name for name in _DATA if files.is_directory(os.path.join(path, name))
-                and files.names(os.path.join(path, name))]
-    if data:
-        raise DiskFault(f"{os.path.join(path, 'instance')} is missing, but there is \"{data[0]}\" beside it; "
-                        "put it back, or move the directory away and start: the node rejoins empty")
+    require_no_data(files, path)
     folder = path
     while folder != os.path.dirname(folder):
         folder = os.path.dirname(folder)
@@ -168,7 +163,30 @@ def _begin_fresh(files: Files, path: str) -> None:
             return   # not readable by us, so not made by us
 
 
+def require_no_data(files: Files, path: str) -> None:
+    """Raise `PlacedFault` where a directory without `instance` holds a log or snapshots."""
+    with guarded(path, "looking for a log"):
+        data = [name for name in _DATA if files.is_directory(os.path.join(path, name))
+                and files.names(os.path.join(path, name))]
+    if data:
+        raise PlacedFault(os.path.join(path, "instance"), f'is missing, but there is "{data[0]}" beside it',
+                          f"put it back, or {_MEND}")
+
+
 def _read_identity(files: Files, path: str) -> Optional[Identity]:
+    found = read_identity(files, path)
+    if found is None:
+        return None
+    identity, removed = found
+    if removed:
+        _remove_data(files, path)
+        return None
+    return identity
+
+
+def read_identity(files: Files, path: str) -> Optional[Tuple[Identity, bool]]:
+    """Return what `instance` in the data directory says, and whether its data is being given up; None where
+    there is no such file. Raises `PlacedFault` where it can't be trusted."""
     name = os.path.join(path, "instance")
     try:
         with guarded(name, "reading"):
@@ -178,18 +196,14 @@ def _read_identity(files: Files, path: str) -> Optional[Identity]:
             return None
         raise
     try:
-        identity, removed = identities.decode(raw)
+        return identities.decode(raw)
     except UnknownFormat as error:
         (number,) = error.args
         mend = "use a newer one" if number > identities.FORMAT else f"no release wrote it; {_MEND}"
-        raise DiskFault(f"{name}: format {number} is unknown, this raftctl reads {identities.FORMAT}; "
-                        f"{mend}") from error
+        raise PlacedFault(name, f"format {number} is unknown, this raftctl reads {identities.FORMAT}",
+                          mend) from error
     except Malformed as error:
-        raise DiskFault(f"{name} is damaged ({error}); {_MEND}") from error
-    if removed:
-        _remove_data(files, path)
-        return None
-    return identity
+        raise PlacedFault(name, f"is damaged ({error})", _MEND) from error
 
 
 def _write_identity(files: Files, path: str, identity: Identity, *, removed: bool = False) -> None:

@@ -10,7 +10,7 @@ import contextlib
 import errno
 import fcntl
 import os
-from typing import Iterator, List, Sequence, Tuple, Union
+from typing import Iterator, List, Optional, Sequence, Tuple, Union
 
 from raftctl.base import files
 from raftctl.base.errors import DiskFault
@@ -32,10 +32,18 @@ _ADVICE = {
 }
 
 
-def disk_fault(path: str, doing: str, error: OSError) -> DiskFault:
+class PlacedFault(DiskFault):
+    """A fault of one file, for who shows it in parts. `offset`: its byte, None where it has no one place."""
+
+    def __init__(self, path: str, why: str, mend: str, offset: Optional[int] = None) -> None:
+        super().__init__(f"{path}: {why}; {mend}")
+        self.path, self.why, self.mend, self.offset = path, why, mend, offset
+
+
+def disk_fault(path: str, doing: str, error: OSError) -> PlacedFault:
     """Return the fault for a failed operation on `path`; `doing` is like "syncing" or "writing 4 bytes"."""
     number = error.errno or errno.EIO
-    return DiskFault(f"{path}: {os.strerror(number).lower()} while {doing}; {_ADVICE.get(number, REPLACE)}")
+    return PlacedFault(path, f"{os.strerror(number).lower()} while {doing}", _ADVICE.get(number, REPLACE))
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
 """The journal: one batch, one record, one fdatasync; nothing depending on it leaves before (P3, design §4.3).
 
 Segments of one size, each reserved on the disk while the one before is still being filled: so a full disk is
-met when a segment is made, in `tidy`, and never when a vote must be written. What a start makes of the bytes
-is `recovery.py`.
+met when a segment is made, in `tidy`, and never when a vote must be written. What a start makes of the files
+is `segments.py`, and of their bytes `recovery.py`.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from typing import List, NamedTuple, Optional, Tuple
 
-from raftctl.base.errors import DiskFault, require
-from raftctl.disk import records, recovery
+from raftctl.base.errors import require
+from raftctl.disk import records
 from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_range, reserve, write_all
 from raftctl.disk.records import Batch, Segment
 from raftctl.disk.recovery import Replay
+from raftctl.disk.segments import check_base, missing, segment_name, segment_numbers, take_segments
 from raftctl.disk.snapshots import Snapshots
 from raftctl.raft.messages import ORIGIN, Entry, HardState, Position, Write
 
@@ -66,7 +67,7 @@ class Journal:
         journal = cls(log_path, instance, files, snapshots)
         try:
             recovered = journal._load(must_exist)
-            journal._check_base(recovered.base)
+            check_base(log_path, recovered.base, snapshots.marks if snapshots else ())
             journal.tidy()
         except BaseException:
             journal.close()
@@ -80,12 +81,12 @@ class Journal:
                 files.make_directory(log_path)
             names = files.names(log_path) if files.is_directory(log_path) else []
             if not names and must_exist:
-                raise self._missing()
+                raise missing(log_path)
             # The names as well: who made them may have been killed before they were durable.
             files.sync_directory(log_path)
             files.sync_directory(os.path.dirname(log_path))
-        numbers = _numbers(log_path, names)
-        replay = self._replay(numbers, must_exist)
+        replay = Replay(self._instance)
+        take_segments(replay, log_path, segment_numbers(log_path, names), self._read, must_exist=must_exist)
         self._hard, self._memory, self._last = replay.hard_state, replay.memory, replay.last
         self._number, self._tops = replay.number, replay.tops
         self._end, self._chain = replay.end, replay.chain
@@ -96,21 +97,6 @@ class Journal:
             self._rotate()
         return Recovered(replay.hard_state, tuple(replay.entries), replay.cut_bytes, replay.memory,
                          replay.base)
-
-    def _replay(self, numbers: List[int], must_exist: bool) -> Replay:
-        replay = Replay(self._instance)
-        last = self._read(numbers[-1]) if numbers else b""
-        if numbers and recovery.is_zeros(last):
-            # Made ahead, and the one before it was not full.
-            if len(numbers) == 1 and (must_exist or numbers != [1]):
-                raise self._missing()
-            numbers = numbers[:-1]
-            last = self._read(numbers[-1]) if numbers else b""
-        for number in numbers[:-1]:
-            replay.take(self._segment_path(number), number, self._read(number), is_last=False)
-        if numbers:
-            replay.take(self._segment_path(numbers[-1]), numbers[-1], last, is_last=True)
-        return replay
 
     def _read(self, number: int) -> bytes:
         """Return the bytes of a segment as they are on the disk."""
@@ -138,12 +124,6 @@ class Journal:
         if cut_bytes:
             # Zeros over the torn tail: nothing of it may fit behind a later, shorter write (pitfall 5.3).
             self._write([bytes(cut_bytes)])
-
-    def _check_base(self, base: Position) -> None:
-        reached = self._snapshots.marks[0].position.index if self._snapshots and self._snapshots.marks else 0
-        if base.index > reached:
-            raise DiskFault(f"{self._log_path}: the log begins behind entry {base.index}, and no sound "
-                            f"snapshot reaches as far; put the snapshots back, or {recovery.MEND}")
 
     # --- writing
 
@@ -275,31 +255,6 @@ class Journal:
 
     def _segment_path(self, number: int) -> str:
         return os.path.join(self._log_path, segment_name(number))
-
-    def _missing(self) -> DiskFault:
-        return DiskFault(f"{self._segment_path(1)}: the log is missing, but the directory belongs to a "
-                         f"cluster; put it back, or {recovery.MEND}")
-
-
-def segment_name(number: int) -> str:
-    return f"{number:010d}"
-
-
-def _numbers(log_path: str, names: List[str]) -> List[int]:
-    """Return the numbers of the segments; refuse a log with a file that this release does not know, or a gap:
-    it may lack what was acknowledged."""
-    numbers = []
-    for name in names:
-        number = int(name) if name.isascii() and name.isdigit() else 0
-        if not number or name != segment_name(number):
-            raise DiskFault(f"{os.path.join(log_path, name)}: this raftctl knows no such file in a log; use "
-                            "the raftctl that wrote it; if none did, move it out of the directory")
-        if numbers and number != numbers[-1] + 1:
-            path = os.path.join(log_path, segment_name(numbers[-1] + 1))
-            raise DiskFault(f"{path}: is missing between segments that are there; put it back, or "
-                            f"{recovery.MEND}")
-        numbers.append(number)
-    return numbers
 
 
 def _split(batch: Batch, size: int) -> Tuple[Batch, Batch]:

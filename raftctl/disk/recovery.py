@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import List
 
-from raftctl.base.errors import DiskFault
 from raftctl.disk import records
+from raftctl.disk.files import PlacedFault
 from raftctl.disk.records import Batch, Segment
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import ORIGIN, Entry, HardState, Position
@@ -18,8 +18,9 @@ from raftctl.raft.messages import ORIGIN, Entry, HardState, Position
 MEND = "move the directory away and start: the node rejoins empty"
 
 
-class Replay:
-    """What the segments taken so far amount to. `take` them in order, then read the attributes.
+class Check:
+    """What the segments taken so far amount to, but for the entries: `Replay` keeps them. `take` the segments
+    in order, then read the attributes; after a `PlacedFault` they are what stands before the damage.
 
     `base`: the log begins behind it. In the last segment, `end` is where the next record goes, `chain` its
     checksum's beginning, `cut_bytes` the length of a torn tail from `end` to its last byte that is not zero.
@@ -30,44 +31,40 @@ class Replay:
     def __init__(self, instance: str) -> None:
         self._instance = instance
         self.hard_state, self.memory = HardState(), b""
-        self.base: Position = ORIGIN
-        self.entries: List[Entry] = []
+        self.base = self.last = ORIGIN
         self.number = self.end = self.chain = self.cut_bytes = 0
         self.tops: List[int] = []
         # The segments before the first were dropped: what it overwrites may have stood in one of them.
         self._lacks_some = False
 
-    @property
-    def last(self) -> Position:
-        return self.entries[-1].position if self.entries else self.base
-
     def take(self, path: str, number: int, data: bytes, *, is_last: bool) -> None:
-        """Add the segment `number`, which stands at `path`; raise `DiskFault` that names a damage's place."""
+        """Add the segment `number`, which stands at `path`; raise `PlacedFault` where it is damaged."""
         try:
             segment, chain = records.decode_segment(data[:records.SECTOR])
         except Malformed as error:
-            raise DiskFault(f"{path}: {error}; {MEND}") from error
+            raise PlacedFault(path, str(error), MEND, 0) from error
         if segment.instance != self._instance:
-            raise DiskFault(f"{path}: belongs to instance {segment.instance}, the directory to "
-                            f"{self._instance}; {MEND}")
+            raise PlacedFault(path, f"belongs to instance {segment.instance}, the directory to "
+                              f"{self._instance}", MEND, 0)
         if segment.number != number:
-            raise DiskFault(f"{path}: is segment {segment.number} by its header; give it that name back, or "
-                            f"{MEND}")
+            raise PlacedFault(path, f"is segment {segment.number} by its header",
+                              f"give it that name back, or {MEND}", 0)
         self._follow(path, segment)
         self.number, self.chain, self.end = number, chain, records.SECTOR
         self.tops.append(0)
         self._replay(path, data, is_last)
         needs_record = not is_last or (len(self.tops) == 1 and number > 1)
         if self.end == records.SECTOR and needs_record:
-            raise DiskFault(f"{path}: holds no whole record, and what it should repeat is nowhere else; "
-                            f"{MEND}")
+            raise PlacedFault(path, "holds no whole record, and what it should repeat is nowhere else", MEND,
+                              records.SECTOR)
 
     def _follow(self, path: str, segment: Segment) -> None:
         if not self.tops:
-            self.base, self._lacks_some = segment.before, segment.number > 1
+            self.base = self.last = segment.before
+            self._lacks_some = segment.number > 1
         elif (segment.before, segment.previous) != (self.last, self.chain):
-            raise DiskFault(f"{path}: does not follow the end of the segment before it, which is damaged or "
-                            f"of another time; {MEND}")
+            raise PlacedFault(path, "does not follow the end of the segment before it, which is damaged or "
+                              "of another time", MEND, 0)
 
     def _replay(self, path: str, data: bytes, is_last: bool) -> None:
         while any(data[self.end:self.end + records.HEAD_SIZE]):
@@ -95,8 +92,8 @@ class Replay:
         if offset == records.SECTOR and (batch.hard_state is None or batch.memory is None):
             raise _damaged(path, offset, "it is a segment's first and does not repeat the hard state")
         if batch.base is not None:
-            self.base, self._lacks_some = batch.base, False
-            self.entries.clear()
+            self._lacks_some = False
+            self._begin(batch.base)
             self.tops = [0] * len(self.tops)
         for entry in batch.entries:
             self._take_entry(path, offset, entry)
@@ -106,15 +103,19 @@ class Replay:
         self.tops[-1] = entry.index
         if entry.index <= self.base.index and self._lacks_some:
             # It overwrote an entry of a segment that was dropped, so a snapshot covers it: begin behind it.
-            self.base = entry.position
-            self.entries.clear()
+            self._begin(entry.position)
             return
-        at = entry.index - self.base.index - 1
-        if not 0 <= at <= len(self.entries):
+        if not self.base.index < entry.index <= self.last.index + 1:
             raise _damaged(path, offset, f"entry {entry.index} follows {self.last.index}")
-        # A conflict is overwritten logically: a later entry replaces that one and all behind it.
-        del self.entries[at:]
-        self.entries.append(entry)
+        self._put(entry)
+
+    def _begin(self, base: Position) -> None:
+        """The log is empty, and begins behind `base`."""
+        self.base = self.last = base
+
+    def _put(self, entry: Entry) -> None:
+        """A conflict is overwritten logically: a later entry replaces that one and all behind it."""
+        self.last = entry.position
 
     def _keep(self, batch: Batch) -> None:
         self.hard_state = batch.hard_state or self.hard_state
@@ -143,6 +144,23 @@ class Replay:
         self.cut_bytes = max(len(data.rstrip(b"\x00")) - self.end, 0)
 
 
+class Replay(Check):
+    """As `Check`, with the `entries` behind `base`."""
+
+    def __init__(self, instance: str) -> None:
+        super().__init__(instance)
+        self.entries: List[Entry] = []
+
+    def _begin(self, base: Position) -> None:
+        super()._begin(base)
+        self.entries.clear()
+
+    def _put(self, entry: Entry) -> None:
+        super()._put(entry)
+        del self.entries[entry.index - self.base.index - 1:]
+        self.entries.append(entry)
+
+
 def is_zeros(data: bytes) -> bool:
     return not data.rstrip(b"\x00")
 
@@ -161,5 +179,5 @@ def _has_later_record(data: bytes, begin: int) -> bool:
     return False
 
 
-def _damaged(path: str, offset: int, why: str) -> DiskFault:
-    return DiskFault(f"{path}: the record at byte {offset} is damaged: {why}; {MEND}")
+def _damaged(path: str, offset: int, why: str) -> PlacedFault:
+    return PlacedFault(path, f"the record at byte {offset} is damaged: {why}", MEND, offset)

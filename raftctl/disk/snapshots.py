@@ -10,15 +10,16 @@ import os
 import threading
 from typing import Dict, List, Optional, Tuple
 
-from raftctl.base.errors import DiskFault, require
+from raftctl.base.errors import require
 from raftctl.disk import snapshot_file
-from raftctl.disk.files import SYSTEM, DiskFull, Files, guarded, read_range
+from raftctl.disk.files import SYSTEM, DiskFull, Files, PlacedFault, guarded, read_range
 from raftctl.disk.snapshot_file import Draft, UnknownFormat
 from raftctl.raft.configuration import Malformed
 from raftctl.raft.messages import Chunk, SnapshotMark
 
 KEPT = 2
 OWN, INSTALLED, DAMAGED = ".own", ".part", ".damaged"
+_FOREIGN = "use the raftctl that wrote it; if none did, move it out of the directory"
 
 
 class Snapshots:
@@ -70,29 +71,14 @@ class Snapshots:
 
     def _examine(self, name: str) -> None:
         files, path = self._files, os.path.join(self.path, name)
-        if not _is_name(name):
-            raise DiskFault(f"{path}: this raftctl knows no such file among snapshots; use the raftctl that "
-                            "wrote it; if none did, move it out of the directory")
-        with guarded(path, "opening"):
-            descriptor = files.open(path, os.O_RDONLY)
         try:
-            mark = snapshot_file.examine(files, path, descriptor)
-            if name_of(mark) != name:
-                raise Malformed(f"is of {mark.position} by its header")
-        except UnknownFormat as error:
-            files.close(descriptor)
-            raise DiskFault(f"{path}: {error}; use the raftctl that wrote it; if none did, move it out of "
-                            "the directory") from error
+            mark, descriptor = open_sound(files, self.path, name)
         except Malformed as error:
-            files.close(descriptor)
             with guarded(path, "renaming"):
                 files.rename(path, path + DAMAGED)
                 files.sync_directory(self.path)
             self.warnings.append(f"{path} is damaged ({error}): it is kept as {name}{DAMAGED}, and the "
                                  "snapshot before it is used; check the disk")
-        except BaseException:
-            files.close(descriptor)
-            raise
         else:
             self._add(mark, descriptor)
 
@@ -159,7 +145,7 @@ class Snapshots:
         kept = [name_of(mark) for mark in self.marks]
         with guarded(self.path, "removing older snapshots"):
             gone = [name for name in self._files.names(self.path) if name not in kept
-                    and (_is_name(name) or also_damaged and name.endswith(DAMAGED))]
+                    and (is_name(name) or also_damaged and name.endswith(DAMAGED))]
             for name in gone:
                 self._files.unlink(os.path.join(self.path, name))
             if gone:
@@ -204,12 +190,35 @@ class OwnSnapshot:
         self._draft.abandon()
 
 
+def open_sound(files: Files, folder: str, name: str) -> Tuple[SnapshotMark, int]:
+    """Open the snapshot `name`, read all of it, and return its mark and the descriptor.
+
+    Raises `Malformed` where it is damaged, `DiskFault` for a file that this release does not know.
+    """
+    path = os.path.join(folder, name)
+    if not is_name(name):
+        raise PlacedFault(path, "this raftctl knows no such file among snapshots", _FOREIGN)
+    with guarded(path, "opening"):
+        descriptor = files.open(path, os.O_RDONLY)
+    try:
+        mark = snapshot_file.examine(files, path, descriptor)
+        if name_of(mark) != name:
+            raise Malformed(f"is of {mark.position} by its header")
+        return mark, descriptor
+    except BaseException as error:
+        files.close(descriptor)
+        if isinstance(error, UnknownFormat):
+            raise PlacedFault(path, str(error), _FOREIGN) from error
+        raise
+
+
 def name_of(mark: SnapshotMark) -> str:
     """Return the file name: index, then term."""
     return f"{mark.position.index:020d}-{mark.position.term:020d}"
 
 
-def _is_name(name: str) -> bool:
+def is_name(name: str) -> bool:
+    """May `name` be that of a finished snapshot?"""
     index, _, term = name.partition("-")
     return len(index) == len(term) == 20 and name.isascii() and (index + term).isdigit()
 

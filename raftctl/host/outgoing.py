@@ -64,7 +64,8 @@ class Work:
         """`tell` is called when `message` has changed; `deliver` sends an OUTGOING body to all peers."""
         self._loop, self._log, self._tell, self._deliver = loop, log, tell, deliver
         self._path = os.path.join(node.data_dir, _NOTE)
-        self._first_word_ns = min(GOES_ON_EVERY_NS, node.takeover_delay_ns // 2)
+        # Two of them before a successor with the same delay would begin.
+        self._first_word_ns = min(GOES_ON_EVERY_NS, node.takeover_delay_ns // 4)
         self._hooks: Dict[str, Hook] = {}
         self._instance = ""
         self._armed = self._ended = 0      # records: the last that the node told of; all up to here are over

@@ -14,7 +14,7 @@ import socket
 import sys
 import threading
 import time
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any, Dict, Optional, Tuple
 
 from raftctl import tether
 from raftctl.base import clock, errors, memory
@@ -27,7 +27,7 @@ from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity
 from raftctl.cluster.takeover import HostWork
-from raftctl.cluster.turn import Turn
+from raftctl.cluster.turn import RESIGN_NS, Turn
 from raftctl.config.model import NodeConfig
 from raftctl.disk.directory import open_directory
 from raftctl.disk.writer import Writer
@@ -276,7 +276,7 @@ class Daemon:
     def _resign(self) -> None:
         """Return when the RELEASE has left, which waits until the cluster knows of the end of the work."""
         self._on_node_thread(lambda turn, now: turn.resign(now))
-        deadline_s = time.monotonic() + 2 * self._node.election_max_ns / 1e9
+        deadline_s = time.monotonic() + RESIGN_NS / 1e9 + CLOSE_S
         # A call is answered in the turn after: what `finish` sent before it has left.
         while (time.monotonic() < deadline_s
                and not self._on_node_thread(lambda turn, now: turn.leading.has_resigned)):

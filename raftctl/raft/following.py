@@ -17,8 +17,9 @@ def heed(state: State, now: Instant, peer: Instance, generation: int,
          message: Union[Append, Install]) -> bool:
     """Follow the sender and vow to it, if its leadership is neither of an older term nor known to be over."""
     if message.term < state.term:
-        # Answered with our term, else a leader that is behind would never learn it (pitfall 1.5).
-        state.send(peer, AppendReply(state.term, generation, message.round, False, 0, ORIGIN))
+        # Answered with our term, else a leader that is behind would never learn it (pitfall 1.5). In round 0:
+        # the sender may lead again by now, in just this term, and nothing was vowed here (P2).
+        state.send(peer, AppendReply(state.term, generation, 0, False, 0, ORIGIN))
         return False
     ended = release.why_ended(state, peer, message.incarnation, message.term)
     if ended:

@@ -186,7 +186,9 @@ PLENTY = 2**64 - 1
 
 
 class AppendReply(NamedTuple):
-    """`round` is the append's; `generation` that of the connection on which it came (P2 counts no other).
+    """`round` is the append's, 0 where that was refused for a stale term: this acknowledges nothing.
+
+    `generation` is that of the connection on which it came (P2 counts no other).
 
     accepted: all up to `match` is durable here and equal to the leader's log.
     refused (the logs differ at `previous`): `match` is 0, `hint` is the last position here that could agree:

@@ -115,7 +115,7 @@ def _count(state: State, now: Instant, peer: Instance,
         state.become_follower(now, message.term, None)
         return None
     progress = state.progress.get(peer)
-    if state.role != LEADER or progress is None or message.term < state.term:
+    if state.role != LEADER or progress is None or message.term < state.term or not message.round:
         return None
     if message.generation != state.links.get(peer):
         state.decide(f"ack of {state.name(peer)} from connection {message.generation}", "counts nothing")

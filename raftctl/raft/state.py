@@ -18,7 +18,6 @@ from raftctl.raft.inputs import (
     LEADER,
     Accepted,
     Decision,
-    Proposed,
     Refusal,
     Restored,
     Timing,

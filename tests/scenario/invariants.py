@@ -5,6 +5,7 @@ Looks into the cores' logs; a scenario with a faithful trace of a broken rule st
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Dict, List, Tuple
 
 from raftctl.base.errors import require
@@ -41,6 +42,7 @@ class Invariants:
         self._votes: Dict[Tuple[str, int], str] = {}
         self._entries: Dict[Position, Tuple[Entry, int]] = {}      # position → the entry, the term before it
         self._committed: List[Entry] = []
+        self._committed_in: List[int] = []                         # the term of the leader that committed each
         self._stores: Dict[int, bytes] = {0: b""}
         self._given_up: Dict[Tuple[str, int], int] = {}            # (node, incarnation) → released term
         self._leader_logs: Dict[Tuple[str, int, int], List[Entry]] = {}
@@ -159,7 +161,8 @@ class Invariants:
         key = (node.name, node.incarnation, term)
         earlier = self._leader_logs.get(key)
         if earlier is None:
-            held = [entry for entry in self._committed if entry.term < term]
+            # Not those *of* earlier terms: votes may be read late, when a later leader has committed more.
+            held = self._committed[:bisect_left(self._committed_in, term)]
             self._require(log[:len(held)] == held, "Leader Completeness", node, f"term {term}")
         else:
             self._require(log[:len(earlier)] == earlier, "Leader Append-Only", node, f"term {term}")
@@ -182,6 +185,7 @@ class Invariants:
         self._require(len(held) >= quorum_size(voters), "committed without a quorum of disks", node,
                       f"{index} held by {' '.join(held)}")
         self._committed = log[:index]
+        self._committed_in += [view.term] * (index - len(self._committed_in))
 
     def _vote_taken(self, node: Node, view: View, log: List[Entry]) -> None:
         """Who holds the entry that took its vote holds it committed, else all may stick (`membership.py`)."""

@@ -5,6 +5,7 @@ Leases and vows (P2) are in `leases.py`, what peers remember of each other (P7) 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
 
 from raftctl.raft.configuration import decode, is_quorum
@@ -46,6 +47,7 @@ class Checkers:
         self._leaders: Dict[int, str] = {}
         self._entries: Dict[Position, Tuple[Entry, int]] = {}
         self._committed: List[Entry] = []
+        self._committed_in: List[int] = []       # the term in which each was seen to be committed, never falling
         self._checked: Dict[str, Tuple[int, Optional[Entry]]] = {}   # how far each log was looked at
         self._commits: Dict[str, int] = {}                           # and each commit_index
         self._roles: Dict[str, Tuple[str, int]] = {}
@@ -236,11 +238,12 @@ class Checkers:
         first = self._leaders.setdefault(state.term, process.instance)
         if first != process.instance:
             self._fail("P1: Election Safety", f"{first} and {process.instance} in term {state.term}")
-        # The last that was committed in an earlier term; Log Matching says the same of all before it.
-        held = [entry for entry in self._committed if entry.term < state.term][-1:]
-        if held and not state.log.holds(held[0].position):
+        # The last that was committed in an earlier term; Log Matching says the same of all before it. Not the
+        # last *of* an earlier term: votes may be read late, when a later leader has committed more.
+        count = bisect_left(self._committed_in, state.term)
+        if count and not state.log.holds(self._committed[count - 1].position):
             self._fail("P1: Leader Completeness",
-                       f"{process.host.name} in term {state.term} has not {held[0]}")
+                       f"{process.host.name} in term {state.term} has not {self._committed[count - 1]}")
 
     def _commit(self, process: Process, state: Any) -> None:
         seen = self._commits.get(process.key, 0)
@@ -263,6 +266,7 @@ class Checkers:
                 continue
             self._held_by_quorum(process, state, entry)
             self._committed.append(entry)
+            self._committed_in.append(max([state.term, *self._committed_in[-1:]]))
         self._commits[process.key] = state.commit_index
 
     def _held_by_quorum(self, process: Process, state: Any, entry: Entry) -> None:

@@ -19,6 +19,8 @@ MS = 1_000_000
 REDIAL_MS = (5, 250)
 # What is on its way for longer, TCP gives up; and a healed network has no words of long ago.
 LONGEST_MS = 400
+# A guardian gives up a delivery after a second.
+WORD_TRY_MS, WORD_TRIES = 5, 200
 
 
 class Connection:
@@ -192,7 +194,11 @@ class Network:
             self._world.after(self.latency((source, address)), self._deliver_word, address, guardian_hello,
                               kind, body)
 
-    def _deliver_word(self, address: str, hello: Hello, kind: int, body: bytes) -> None:
+    def _deliver_word(self, address: str, hello: Hello, kind: int, body: bytes,
+                      tries: int = WORD_TRIES) -> None:
         host = self._world.host_at(address)
         if host and host.process and host.process.is_reachable:
             host.process.post(("frame", hello, kind, body))
+        elif host and host.is_paused and tries:
+            # The kernel took the connection; a process that goes on in time shakes hands.
+            self._world.after(WORD_TRY_MS * MS, self._deliver_word, address, hello, kind, body, tries - 1)

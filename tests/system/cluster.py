@@ -17,8 +17,18 @@ from raftctl.net.client import CommandClient
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = [sys.executable, os.path.join(TOP, "raftctl.py")]
+# In front of a command: without root's leave to read and write everything.
+UNPRIVILEGED = ["unshare", "--user"] if os.geteuid() == 0 else []
 # Generous: the machine may be busy with anything. Every wait ends with what it waits for, long before.
 PATIENCE_S = 60.0
+
+
+def need(*around: str) -> None:
+    """Skip where this machine lets nobody make such surroundings for a command."""
+    if around and subprocess.run([*around, "true"], capture_output=True, check=False).returncode:
+        import pytest       # only here: the benchmarks do without
+
+        pytest.skip("needs user and mount namespaces")
 
 
 def free_ports(count: int) -> List[int]:

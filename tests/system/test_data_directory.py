@@ -8,9 +8,8 @@ import re
 import subprocess
 
 import pytest
-from cluster import PATIENCE_S, PROGRAM, Cluster, free_ports, raftctl, wait_for
+from cluster import PATIENCE_S, PROGRAM, UNPRIVILEGED, Cluster, free_ports, need, raftctl, wait_for
 
-UNPRIVILEGED = ["unshare", "--user"] if os.geteuid() == 0 else []
 # A mount namespace of its own, with a small file system at the place that is the first argument.
 MOUNTED = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-ec"]
 READ_ONLY = [*MOUNTED, 'mount -t tmpfs -o ro none "$0" && exec "$@"']
@@ -25,12 +24,6 @@ def start(folder, data_dir, *around):
     ended = subprocess.run([*around, *PROGRAM, "-c", str(config), "start"], stdin=subprocess.DEVNULL,
                            capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     return ended.returncode, ended.stdout + ended.stderr
-
-
-def need(*around):
-    """Skip where this machine lets nobody make such surroundings."""
-    if around and subprocess.run([*around, "true"], capture_output=True, check=False).returncode:
-        pytest.skip("needs user and mount namespaces")
 
 
 def test_p9_a_data_directory_below_a_file_or_at_a_file_is_the_configurations_fault(tmp_path):

@@ -214,7 +214,7 @@ def test_a_late_heartbeat_of_the_old_leader_undoes_nothing(follower):
     heartbeat = Append(2, 1, 500 * MS, 2, Position(2, 2), 2, ())
     follower.give(Received("n1", 1, TOLD), Received("n1", 1, heartbeat))
     assert (follower.role, follower.core.view().term) == (CANDIDATE, 3)
-    assert follower.taken(AppendReply) == [("n1", AppendReply(3, 1, 2, False, 0, ORIGIN))]
+    assert follower.taken(AppendReply) == [("n1", AppendReply(3, 1, 0, False, 0, ORIGIN))]
 
 
 def test_p4_the_token_is_in_no_second_candidacy(follower):
