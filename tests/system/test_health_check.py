@@ -7,7 +7,7 @@ import time
 
 import pytest
 from cluster import raftctl, wait_for
-from test_takeover import Applications
+from test_one_application import Applications
 
 SCRIPT = """#!/bin/sh
 cd '{folder}'
