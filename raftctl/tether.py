@@ -37,6 +37,7 @@ ENDED = "ended"
 RELOAD = "reload"
 OUTGOING_DONE = "outgoing_done"
 WORK = "work"
+CHECK = "check"
 
 # Kind → its fields and their types. Each side checks both what it sends and what it gets; further fields and
 # kinds are ignored: after an upgrade in place the node is newer than its guardian.
@@ -65,6 +66,9 @@ MESSAGES: Dict[str, Dict[str, Tuple[type, ...]]] = {
     # What of this host's work is over (P6): the fields of cluster/takeover.py's `HostWork`; `limit` in ns.
     WORK: {"state": (str,), "index": (int,), "ended": (int,), "hooked": (bool,), "limit": (int,),
            "begun": (int,), "begunWell": (bool,)},
+    # What the health check of this host says: the fields of cluster/checking.py's `Checked`.
+    CHECK: {"state": (str,), "since": (float,), "passed": (bool,), "count": (int,), "status": (str,),
+            "line": (str,), "cause": (str,)},
 }
 # The guardian is silent, or the node: looked for as often as PING.
 PULSE_NS = 1_000_000_000

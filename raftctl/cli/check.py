@@ -26,8 +26,13 @@ from raftctl.config.places import command_socket
 from raftctl.host import launch
 
 
+CHECK = "check"
+
+
 class Script(NamedTuple):
-    """What is known of one hook's script; `problem` says why it would not run, None if it would."""
+    """What is known of the script of one hook, or of the check (`event` is then `CHECK`).
+
+    `problem` says why it would not run, None if it would."""
 
     event: str
     argv: Tuple[str, ...]
@@ -46,7 +51,7 @@ def run(options: argparse.Namespace) -> int:
         raise UsageError("the file is named twice; leave --config out")
     loaded = load(file if file is not None else options.config, environ=os.environ)
     nodes = loaded.nodes if options.node is None else (pick(loaded, options.node),)
-    scripts = [[look_at(event, hook) for event, hook in node.events] for node in nodes]
+    scripts = [_scripts(node) for node in nodes]
     if getattr(options, "json", False):
         output.show_json(_as_json(loaded, nodes, scripts))
     else:
@@ -59,8 +64,17 @@ def run(options: argparse.Namespace) -> int:
     for found in scripts:
         for script in found:
             if script.problem is not None:
-                raise UsageError(f'{loaded.path}: "events": "{script.event}": {script.problem}')
+                where = f'"{CHECK}"' if script.event == CHECK else f'"events": "{script.event}"'
+                raise UsageError(f"{loaded.path}: {where}: {script.problem}")
     return DONE
+
+
+def _scripts(node: NodeConfig) -> List[Script]:
+    """Return what is known of the script of each hook, and then of the check."""
+    found = [look_at(event, hook) for event, hook in node.events]
+    if node.check is not None:
+        found.append(look_at(CHECK, Hook(node.check.argv, node.check.timeout_ns, 0)))
+    return found
 
 
 def look_at(event: str, hook: Hook) -> Script:
@@ -165,7 +179,7 @@ def _as_text(loaded: Loaded, nodes: Tuple[NodeConfig, ...], scripts: List[List[S
         lines.append(f"  log of the managing process  {_log(loaded.log_file, loaded.log_level)}")
     for node, found in zip(nodes, scripts):
         lines += ["", f"node {node.name}"]
-        rows = [*_rows(node), *((f"hook {script.event}", _hook_text(script)) for script in found)]
+        rows = [*_rows(node), *(_script_row(node, script) for script in found)]
         width = max(len(label) for label, _ in rows)
         lines += [f"  {label.ljust(width)}  {text}" for label, text in rows]
     return lines
@@ -200,8 +214,16 @@ def _log(file: Optional[str], level: str) -> str:
     return f"{file or 'standard error'}, level {level}"
 
 
-def _hook_text(script: Script) -> str:
-    limits = f"timeout {durations.render(script.timeout_ns)}, retry {script.retry}"
+def _script_row(node: NodeConfig, script: Script) -> Tuple[str, str]:
+    limits = f"timeout {durations.render(script.timeout_ns)}"
+    if script.event != CHECK:
+        return f"hook {script.event}", _script_text(script, f"{limits}, retry {script.retry}")
+    check: Any = node.check
+    return CHECK, _script_text(script, f"every {durations.render(check.interval_ns)}, {limits}, "
+                                       f"fall {check.fall}, rise {check.rise}")
+
+
+def _script_text(script: Script, limits: str) -> str:
     if script.problem is not None:
         return f"{' '.join(script.argv)}: WOULD NOT RUN; {limits}"
     found = f"mode {script.mode}, owner {script.owner}, run by {script.interpreter}"
@@ -229,15 +251,25 @@ def _node_json(node: NodeConfig, scripts: List[Script]) -> Dict[str, Any]:
         "dataDir": node.data_dir, "logFile": node.log_file, "logLevel": node.log_level,
         "secretFile": node.secret_file, "secrets": len(node.secrets), "insecure": node.insecure,
         "priority": node.priority, "preempt": node.preempt,
-        "events": {script.event: _script_json(script) for script in scripts},
+        "events": {script.event: _hook_json(script) for script in scripts if script.event != CHECK},
+        "check": next((_check_json(node, script) for script in scripts if script.event == CHECK), None),
         "warnings": warnings(node),
     }  # fmt: skip
 
 
+def _hook_json(script: Script) -> Dict[str, Any]:
+    return {**_script_json(script), "retry": script.retry}
+
+
+def _check_json(node: NodeConfig, script: Script) -> Dict[str, Any]:
+    check: Any = node.check
+    return {**_script_json(script), "intervalMs": _ms(check.interval_ns), "fall": check.fall,
+            "rise": check.rise}
+
+
 def _script_json(script: Script) -> Dict[str, Any]:
     return {
-        "run": list(script.argv),
-        "timeoutMs": _ms(script.timeout_ns), "retry": script.retry,
+        "run": list(script.argv), "timeoutMs": _ms(script.timeout_ns),
         "mode": script.mode, "owner": script.owner, "interpreter": script.interpreter,
         "problem": script.problem,
     }  # fmt: skip

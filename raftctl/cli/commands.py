@@ -120,7 +120,8 @@ COMMANDS: Dict[str, Command] = {
                    help="answer by exit status: is it one of these?"),
          JSON, TIMEOUT)),
     "status": Command("status", "run", "show the cluster as this node sees it, and what is wrong",
-        "Works without a leader as well: it is read off this node's own tables.", (JSON, TIMEOUT)),
+        "Works without a leader as well: it is read off this node's own tables. Says what the health check "
+        "of this host found, too.", (JSON, TIMEOUT)),
     "history": Command("history", "run", "who led, when that changed, and why",
         "As this node saw it, also before its last start; the newest is last. Of a daemon that is down, its "
         "file is read.",
@@ -188,7 +189,8 @@ COMMANDS: Dict[str, Command] = {
          _argument("--term", metavar="N", type=count, default=0, help="RAFTCTL_TERM for the script (0)"),
          JSON)),
     "check-config": Command("check", "run", "check a configuration file",
-        "Prints what holds. Exit status 2 with one line about what is wrong.",
+        "Prints what holds, with the scripts of events and check. Exit status 2 with one line about what is "
+        "wrong.",
         (_argument("file", metavar="FILE", nargs="?", help="instead of --config"), JSON)),
     "inspect": Command("inspect", "run", "show what a data directory holds, and what is damaged in it",
         "Identity, hard state, members, log and snapshots, of a node that runs, is stopped or can't start: "

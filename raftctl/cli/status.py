@@ -37,6 +37,7 @@ def describe(answer: Dict[str, Any]) -> List[str]:
         lines += ["", *_table([_HEADINGS, *(_row(member, state.get("address")) for member in members)])]
     below = _labelled(
         ("drained", "it does not lead; raftctl undrain takes that back" if state.get("drained") else None),
+        ("check", _check(state.get("check"))),
         ("problem", problem),
         ("try", answer.get("hint")),
         ("disk", _disk(answer.get("diskWriteMs"), answer.get("diskFull"))),
@@ -44,6 +45,18 @@ def describe(answer: Dict[str, Any]) -> List[str]:
     )
     below += _dropped(answer.get("framesDropped"), members)
     return lines + ["", *below] if members and below else lines + below
+
+
+def _check(check: Optional[Dict[str, Any]]) -> Optional[str]:
+    if not check:
+        return None
+    count = check.get("inARow")
+    if not count:
+        return f"{check.get('state')} since {check.get('since')}, no run has ended yet"
+    last = "passed" if check.get("lastPassed") else "failed"
+    said = f": {check['lastLine']}" if check.get("lastLine") else ""
+    return (f"{check.get('state')} since {check.get('since')}, {last} {_count(count, 'time')} in a row, "
+            f"last {check.get('lastStatus')}{said}")
 
 
 def _disk(write_ms: Optional[int], is_full: Optional[bool]) -> Optional[str]:

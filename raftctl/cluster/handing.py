@@ -1,4 +1,6 @@
-"""A hand-over by an operator's word: outgoing work first, then the core's transfer (P6; dissertation §3.10).
+"""A hand-over by will: outgoing work first, then the core's transfer (P6; dissertation §3.10).
+
+By the word of an operator, or because the check of this host fails.
 
 Pure. While the work goes on the leader leads on and is no LEADER to users; all can be undone until the core
 releases the term, and is, where the work fails or the successor does not catch up. Also answers who waits for
@@ -19,6 +21,7 @@ from raftctl.store.takeovers import Record
 
 # Beyond the limit of the outgoing work itself: processes have to be ended, and the record to be committed.
 SLACK_NS = 10_000_000_000
+_BY_OPERATOR = "hands over as an operator asked"
 
 
 class _Under(NamedTuple):
@@ -26,6 +29,7 @@ class _Under(NamedTuple):
     to: Optional[Instance]
     term: int
     deadline: Instant
+    why: str
     is_asked: bool = False       # the core was asked; by its answer all is over
 
 
@@ -33,7 +37,7 @@ class Handing(Desk):
     """The hand-overs that this leader was asked for. Node thread only."""
 
     def __init__(self) -> None:
-        self._asks: List[Tuple[int, Optional[Instance]]] = []
+        self._asks: List[Tuple[int, Optional[Instance], str]] = []
         self._watches: List[int] = []
         self._under: Optional[_Under] = None
 
@@ -48,20 +52,28 @@ class Handing(Desk):
         self._watches = [watch for watch in self._watches if watch != token]
         return False
 
-    def begin(self, token: int, to: Optional[Instance]) -> None:
-        """Hand over to `to` (None: the best). Ends in a refusal by `look`, or in what the core answers."""
-        self._asks.append((token, to))
+    def begin(self, token: int, to: Optional[Instance], why: str = _BY_OPERATOR) -> None:
+        """Hand over to `to` (None: the best). Ends in a refusal by `look`, or in what the core answers.
+
+        `token` 0: nobody waits for an answer.
+        """
+        self._asks.append((token, to, why))
+
+    @property
+    def is_busy(self) -> bool:
+        """Is there a hand-over that has yet to end?"""
+        return bool(self._asks or self._under)
 
     @property
     def yields(self) -> str:
         """Why this leader is no LEADER to users, "" where it hands over to nobody."""
-        return "hands over as an operator asked" if self._under else ""
+        return self._under.why if self._under else ""
 
     def look(self, now: Instant, core: Core, takeover: Takeover, last: Optional[Record]) -> List[Refusal]:
         """Go on with what is under way; return, once each, what comes to nothing."""
         term = core.view().term
         refused = self._give_up(core.role == LEADER, term)
-        for token, to in self._asks:
+        for token, to, why in self._asks:
             code, reason = core.why_no_transfer(now, to)
             if self._under:
                 code, reason = "busy", "hands over already"
@@ -69,7 +81,7 @@ class Handing(Desk):
                 refused.append(Refusal(token, code, f"{reason}; nothing was changed"))
                 continue
             limit = takeover.host.limit if takeover.host else 0
-            self._under = _Under(token, to, term, now.plus(limit + SLACK_NS))
+            self._under = _Under(token, to, term, now.plus(limit + SLACK_NS), why)
         self._asks.clear()
         return refused + self._go_on(now, core, takeover, last)
 
@@ -79,7 +91,7 @@ class Handing(Desk):
             self._under = None
             refused += [] if under.is_asked else [Refusal(under.token, "no_leader")]
         if not leads:
-            refused += [Refusal(token, "no_leader") for token, _ in self._asks]
+            refused += [Refusal(token, "no_leader") for token, _, _ in self._asks]
             refused += [Refusal(token, "no_leader") for token in self._watches]
             self._asks.clear()
             self._watches.clear()

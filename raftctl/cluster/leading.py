@@ -13,7 +13,7 @@ from raftctl.cluster.handing import Handing
 from raftctl.cluster.serving import Answer, Serving
 from raftctl.cluster.takeover import ENDED, HostWork, Leadership, Takeover, Verdict, encode_word
 from raftctl.raft.core import Core
-from raftctl.raft.inputs import LEADER, Decision, Proposed, Resigned, View
+from raftctl.raft.inputs import LEADER, Decision, Health, Proposed, Resigned, View
 from raftctl.raft.messages import TAKEOVER, Instance
 from raftctl.store.takeovers import Record
 
@@ -39,6 +39,7 @@ class Leading:
         self._own = own
         self._takeover, self._report = Takeover(own, delay, self._name), report
         self._resign_by: Optional[Instant] = None
+        self._health: Optional[Health] = None      # what the core has yet to be told
         self.has_resigned = False
         self.wait: Optional[Wait] = None
         self.index = 0
@@ -56,12 +57,31 @@ class Leading:
         """Release the term once the end of the outgoing work is committed, at most `patience` ns from now."""
         self._resign_by = now.plus(patience)
 
+    def health(self, now: Instant, given: Health, *, outgoing_first: bool) -> None:
+        """This host is fit to lead, or no more. A leader ends its outgoing work first, then hands over, and
+        only then counts as unhealthy; where that comes to nothing it does all the same, as caretaker.
+
+        `outgoing_first` False: that was done.
+        """
+        self._health = given
+        leads = self._core.role == LEADER and now.within(self._core.view().lease_end)
+        if leads and outgoing_first and not given.ok:
+            self._handing.begin(0, None, given.cause)
+
+    @property
+    def _health_is_due(self) -> bool:
+        given = self._health
+        return given is not None and (given.ok or self._core.role != LEADER or not self._handing.is_busy)
+
     @property
     def _last(self) -> Optional[Record]:
         return self._applying.store.takeover
 
     def before(self, now: Instant) -> None:
         """At the begin of the end of a turn: what must not wait for the next."""
+        if self._health_is_due:
+            given, self._health = self._health, None
+            self._core.step(now, given)  # type: ignore[arg-type]
         if self._resign_by is None:
             return
         settled = self._core.role != LEADER or self._takeover.is_settled(self._last)
@@ -91,8 +111,9 @@ class Leading:
             self._report(view, encode_word(ENDED, verdict.report))
         if verdict.propose:
             self._core.step(now, Proposed(0, TAKEOVER, verdict.propose))
-        if verdict.propose or self._core.is_handing_over != was_handing_over or self._core.role != view.role:
-            return now           # the core was given something
+        if (verdict.propose or self._core.is_handing_over != was_handing_over
+                or self._core.role != view.role or self._health_is_due):
+            return now           # the core was given something, or is to be
         return self._earliest(now, verdict.due, self._handing.due(), self._resign_by)
 
     def _answers(self, leadership: Optional[Leadership], verdict: Verdict) -> List[Tuple[int, Answer]]:

@@ -136,8 +136,8 @@ class Turn:
         self._stopping = True
         self.core.step(now, inputs.Stopping())
 
-    def health(self, now: Instant, ok: bool) -> None:
-        self.core.step(now, inputs.Health(ok))
+    def health(self, now: Instant, ok: bool, cause: str, *, outgoing_first: bool = True) -> None:
+        self.leading.health(now, inputs.Health(ok, cause), outgoing_first=outgoing_first)
 
     def resign(self, now: Instant, patience: int = RESIGN_NS) -> None:
         """The outgoing work has ended: RELEASE (P4), once the cluster knows that: `leading.has_resigned`.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Tuple
+from typing import Any, Callable, Dict, List, Mapping, Tuple
 
 from raftctl.base import durations
 from raftctl.base.errors import UsageError
@@ -55,29 +55,39 @@ def event_named(name: str) -> str:
 
 
 def _hook(spec: Any) -> Hook:
+    found = read_script(spec, "hook", "/etc/raftctl/leader.sh", {"timeout": _timeout, "retry": _retry})
+    return Hook(found["run"], found.get("timeout", TIMEOUT_NS), found.get("retry", 0))
+
+
+def read_script(spec: Any, what: str, example: str, parsers: Mapping[str, Callable[[Any], Any]]
+                ) -> Dict[str, Any]:
+    """Return "run" (the argv) and what else `spec` says: a path, a list, or an object with `parsers`' keys.
+
+    `what` is what people call it, `example` a path of one.
+    """
     if not isinstance(spec, dict):
-        return Hook(_argv(spec), TIMEOUT_NS, 0)
-    fields: Dict[str, Any] = {"run": None, "timeout": TIMEOUT_NS, "retry": 0}
-    parsers = {"run": _argv, "timeout": _timeout, "retry": _retry}
+        return {"run": _argv(spec, example)}
+    known = {"run": lambda value: _argv(value, example), **parsers}
+    found: Dict[str, Any] = {}
     for name, value in spec.items():
         key = fold(name)
-        if key not in parsers:
-            meant = nearest(name, parsers)
-            hint = f'did you mean "{meant}"?' if meant else "keys are run, timeout, retry"
-            raise UsageError(f'"{name}" is not a key of a hook; {hint}')
+        if key not in known:
+            meant = nearest(name, known)
+            hint = f'did you mean "{meant}"?' if meant else f"keys are {', '.join(known)}"
+            raise UsageError(f'"{name}" is not a key of a {what}; {hint}')
         try:
-            fields[key] = parsers[key](value)
+            found[key] = known[key](value)
         except UsageError as error:
             raise UsageError(f'"{name}": {error}') from None
-    if fields["run"] is None:
-        raise UsageError('"run" is missing; write {"run": "/etc/raftctl/leader.sh"}')
-    return Hook(fields["run"], fields["timeout"], fields["retry"])
+    if "run" not in found:
+        raise UsageError(f'"run" is missing; write {{"run": "{example}"}}')
+    return found
 
 
-def _argv(value: Any) -> Tuple[str, ...]:
+def _argv(value: Any, path: str) -> Tuple[str, ...]:
     if isinstance(value, str):
         return (values.path(value),)
-    example = '["/etc/raftctl/leader.sh", "argument"]'
+    example = f'["{path}", "argument"]'
     if not isinstance(value, list) or not value:
         raise UsageError(f"{shown(value)} is no script; write its path, or {example}")
     argv: List[str] = [values.path(value[0])]

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, NamedTuple, Optional
 
 from raftctl.base import durations
 from raftctl.base.errors import UsageError
-from raftctl.config import hooks, values
+from raftctl.config import checks, hooks, values
 from raftctl.config.spelling import fold, nearest
 
 # Where a key may stand; a single-node file is a node and a whole file at once, so all but `nodes` fit there.
@@ -68,6 +68,8 @@ KEYS = (
         "file of the node's log; at the top of a cluster file the log of the managing process"),
     Key("logLevel", values.level, DEFAULT, "info", "debug, info, warning or error"),
     Key("events", hooks.parse_events, DEFAULT, "none", "event name to script: a path, a list, or an object"),
+    Key("check", checks.parse_check, DEFAULT, "none",
+        "script that says whether this host is fit to lead: a path, a list, or an object"),
     Key("priority", values.priority, DEFAULT, "100",
         "0 to 255: of those that could lead, the higher campaigns earlier; 0 votes and stores, never LEADER"),
     Key("preempt", values.flag, DEFAULT, "false", "take leadership over from a node with a lower priority"),

@@ -9,7 +9,8 @@ from raftctl.config.model import Loaded, NodeConfig
 
 # Field of `NodeConfig` → the key that people know it by.
 LIVE: Dict[str, str] = {
-    "events": "events", "log_file": "logFile", "log_level": "logLevel", "secrets": "secretFile",
+    "events": "events", "check": "check", "log_file": "logFile", "log_level": "logLevel",
+    "secrets": "secretFile",
 }
 FIXED: Dict[str, str] = {
     "address": "address", "listen_host": "listen", "command_host": "command_host",

@@ -15,6 +15,17 @@ class Hook(NamedTuple):
     retry: int
 
 
+class Check(NamedTuple):
+    """Whether this host is fit to lead. Begun every `interval_ns`; healthy until `fall` runs in a row failed,
+    unhealthy until `rise` in a row passed."""
+
+    argv: Tuple[str, ...]
+    interval_ns: int
+    timeout_ns: int
+    fall: int
+    rise: int
+
+
 class NodeConfig(NamedTuple):
     """All that one node is started with. Paths are absolute."""
 
@@ -48,6 +59,7 @@ class NodeConfig(NamedTuple):
     http: Optional[Address] = None
     """Host and port of the HTTP pages; the host may be a wildcard."""
     takeover_delay_ns: int = 3_000_000_000
+    check: Optional[Check] = None
 
 
 class Loaded(NamedTuple):

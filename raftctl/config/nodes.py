@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Mapping, NamedTuple, Optional, Sequence, Tuple, TypeVar
 
 from raftctl.base import durations
 from raftctl.base.addresses import Address
 from raftctl.base.errors import UsageError
 from raftctl.base.hosts import is_loopback, is_wildcard
 from raftctl.config import keys, places, secrets, values
-from raftctl.config.model import Hook, NodeConfig
+from raftctl.config.model import Check, Hook, NodeConfig
 from raftctl.config.own import CanBind, own_address
+
+
+Script = TypeVar("Script", Hook, Check)
 
 
 class Surroundings(NamedTuple):
@@ -66,12 +69,13 @@ def _build(fields: Fields, around: Surroundings) -> NodeConfig:
         data_dir=data_dir, data_dir_is_default=is_default,
         log_file=_resolve_optional(around, fields.node.get("logFile")),
         log_level=fields.get("logLevel", "info"),
-        events=tuple((event, _resolve_hook(around, hook)) for event, hook in fields.get("events", ())),
+        events=tuple((event, _resolve_script(around, hook)) for event, hook in fields.get("events", ())),
         secret_file=secret_file, secrets=secret_list, insecure=fields.get("insecure", False),
         service_name=fields.top.get("serviceName", "raftctl"), user=fields.top.get("user"),
         description=fields.top.get("description", f"raftctl node {address}"),
         http=fields.node.get("http"),
         priority=fields.get("priority", 100), preempt=fields.get("preempt", False),
+        check=_resolve_script(around, fields.get("check")) if fields.get("check") else None,
         takeover_delay_ns=fields.get("takeover delay", keys.TAKEOVER_DELAY_NS),
     )  # fmt: skip
     _refuse_shared_port(node)
@@ -230,5 +234,6 @@ def _resolve_optional(around: Surroundings, written: Optional[str]) -> Optional[
     return None if written is None else _resolve(around, written)
 
 
-def _resolve_hook(around: Surroundings, hook: Hook) -> Hook:
-    return hook._replace(argv=(_resolve(around, hook.argv[0]), *hook.argv[1:]))
+def _resolve_script(around: Surroundings, script: Script) -> Script:
+    """Return a hook or a check with the absolute path of its script."""
+    return script._replace(argv=(_resolve(around, script.argv[0]), *script.argv[1:]))

@@ -181,9 +181,12 @@ class HookProcess:
         self.output: Optional[Output] = None
 
     def start(
-        self, argv: Sequence[str], environment: Mapping[str, str], told: Mapping[str, Any], timeout_ns: int
+        self, argv: Sequence[str], environment: Mapping[str, str], told: Mapping[str, Any],
+        timeout_ns: Optional[int]
     ) -> None:
         """Start the process in a session of its own; raise `OSError` where that fails.
+
+        `timeout_ns` None: its caller sees to the time limit.
 
         Standard input is a file in memory, not a pipe: it needs nobody who writes it.
         """
@@ -201,7 +204,8 @@ class HookProcess:
             os.close(stdin)
             os.close(writer)
         self.output = Output(self._loop, reader, self._on_line)
-        self._after(timeout_ns, lambda: self.end(f"time limit of {timeout_ns / _SECOND_NS:g} s"))
+        if timeout_ns is not None:
+            self._after(timeout_ns, lambda: self.end(f"time limit of {timeout_ns / _SECOND_NS:g} s"))
 
     @property
     def pid(self) -> int:

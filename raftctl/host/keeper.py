@@ -10,20 +10,21 @@ import logging
 import os
 import signal
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Sequence, Tuple
 
 from raftctl import tether
 from raftctl.base.errors import DONE, PeerFault
 from raftctl.cluster import handshake
 from raftctl.config.model import NodeConfig
 from raftctl.host import children
+from raftctl.host.check import Check
 from raftctl.host.children import TRANSITIONS, Backoff, Child
 from raftctl.host.hooks import exit_text, passed_environment
 from raftctl.host.lane import Lane
 from raftctl.host.loop import READ, Loop, Timer
 from raftctl.host.outgoing import Work, read_left
 from raftctl.host.pulse import Pulse
-from raftctl.host.release import Delivery, Endpoint, greeting, read_endpoints, summary
+from raftctl.host.release import Deliveries, Endpoint, greeting, read_endpoints, summary
 from raftctl.net import digest
 from raftctl.raft.encoding import encode_message
 from raftctl.raft.messages import Release
@@ -59,6 +60,7 @@ class Keeper:
         self.is_ready = False
         self._work = Work(self._loop, node, log, self._tell_work, self._deliver_work)
         self._lane = Lane(self._loop, node, log, self._hooks_done, self._tell_failures, self._work)
+        self._check = Check(self._loop, node, log, self._tell_check, lambda: self._lane.facts)
         self._backoff = Backoff()
         if node.secrets:
             digest.prepare()
@@ -71,7 +73,7 @@ class Keeper:
         # What the last process said that said it: for words that are no proof of a death.
         self._known: Optional[Dict[str, Any]] = None
         self._peers: Tuple[Endpoint, ...] = ()
-        self._deliveries: List[Delivery] = []
+        self._deliveries = Deliveries(self._loop, around.changed)
         self._stop_asked = self._was_opened = False
         # The word about an end that the next process is to hear.
         self._last_end: Optional[Dict[str, Any]] = None
@@ -86,7 +88,7 @@ class Keeper:
     @property
     def is_over(self) -> bool:
         """Is there nothing left to do for this node?"""
-        return self.phase == children.GONE and not self._deliveries
+        return self.phase == children.GONE and not self._deliveries.under_way
 
     @property
     def is_well(self) -> bool:
@@ -109,6 +111,7 @@ class Keeper:
         self._locked, self._endpoints, self._was_reloaded = None, (), False
         self._lane.attach(self._child.board)
         self._loop.watch(self._child.tether, READ, self._read_tether)
+        self._check.start()
         self._move(children.SPAWNED)
 
     def stop(self) -> None:
@@ -131,6 +134,7 @@ class Keeper:
         if node.secrets:
             digest.prepare()
         self._lane.reload(node)
+        self._check.reload(node)
         self._tell_settings()
 
     def hurry(self) -> None:
@@ -143,13 +147,14 @@ class Keeper:
         """Look whether the node or its hook has ended (SIGCHLD)."""
         self._reap_node()
         self._lane.reap()
+        self._check.reap()
 
     def close(self) -> None:
         """The guardian ends: KILL what is left."""
         self._cancel_timer()
         self._lane.close()
-        for delivery in list(self._deliveries):
-            delivery.end()
+        self._check.close()
+        self._deliveries.end()
         if self._child:
             self._child.signal(signal.SIGKILL)
             self._loop.forget(self._child.tether)
@@ -210,6 +215,7 @@ class Keeper:
             self.is_ready = self.ever_ready = True
             self._tell_failures()
             self._tell_work()
+            self._tell_check()
             self._tell_end()
             self._tell_settings()
             self._pulse.begin(self._child.send)
@@ -293,6 +299,7 @@ class Keeper:
 
     def _leave(self) -> None:
         """No process, and none to come: run the outgoing hooks, within a limit."""
+        self._check.stop()
         self._cancel_timer()
         self._timer = self._loop.after(self._lane.longest_outgoing_ns(), self._give_up_hooks)
         self._lane.outgoing(orderly=self._stop_asked)
@@ -315,14 +322,7 @@ class Keeper:
                  endpoints: Tuple[Endpoint, ...], say: Callable[[Dict[str, str]], None]) -> None:
         """Send one frame to the peers, in the role of the guardian of the process that said `locked`."""
         own = greeting(self.node, self._cluster_id, locked["instance"], locked["incarnation"], term)
-
-        def finish(results: Dict[str, str]) -> None:
-            self._deliveries.remove(delivery)
-            say(results)
-            self._around.changed()
-
-        delivery = Delivery(self._loop, own, self.node.secrets, *frame, endpoints, finish)
-        self._deliveries.append(delivery)
+        self._deliveries.send(own, self.node.secrets, frame, endpoints, say)
 
     def _start_later(self, wait_ns: int) -> None:
         if wait_ns:
@@ -342,6 +342,11 @@ class Keeper:
         """Tell the node what of this host's work is over."""
         if self._child and self.is_ready:
             self._child.send(self._work.message())
+
+    def _tell_check(self) -> None:
+        """Tell the node what its check says; the word of the next run makes up for one that is lost."""
+        if self._child and self.is_ready:
+            self._child.send({"kind": tether.CHECK, **self._check.checked._asdict()})
 
     def _tell_end(self) -> None:
         """Tell the node how the one before it ended: for its history."""
@@ -387,11 +392,8 @@ class Keeper:
 
 
 _RECEIVE = {
-    tether.OPENED: Keeper._receive_opened,
-    tether.LOCKED: Keeper._receive_locked,
-    tether.READY: Keeper._receive_ready,
-    tether.STATUS: Keeper._receive_status,
-    tether.STATE: Keeper._receive_state,
-    tether.PEERS: Keeper._receive_peers,
+    tether.OPENED: Keeper._receive_opened, tether.LOCKED: Keeper._receive_locked,
+    tether.READY: Keeper._receive_ready, tether.STATUS: Keeper._receive_status,
+    tether.STATE: Keeper._receive_state, tether.PEERS: Keeper._receive_peers,
     tether.STOPPING: Keeper._receive_stopping,
 }

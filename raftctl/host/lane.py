@@ -107,6 +107,11 @@ class Lane:
         self._plan.led_before(note.term)
         self.look()
 
+    @property
+    def facts(self) -> Facts:
+        """What holds at this instant."""
+        return self._holding()[1]
+
     def tell_ready(self) -> None:
         self._step(hookplan.Ready())
 

@@ -125,6 +125,30 @@ class Delivery:
         on_done(self._results)
 
 
+class Deliveries:
+    """The frames of one guardian that are under way; `changed` is called at the end of each."""
+
+    def __init__(self, loop: Loop, changed: Callable[[], None]) -> None:
+        self._loop, self._changed = loop, changed
+        self.under_way: List[Delivery] = []
+
+    def send(self, own: Hello, secrets: Tuple[bytes, ...], frame: Tuple[int, bytes],
+             endpoints: Tuple[Endpoint, ...], say: Callable[[Dict[str, str]], None]) -> None:
+        """Send one frame (kind, body) to the endpoints; `say` gets what `Delivery` tells at its end."""
+        def finish(results: Dict[str, str]) -> None:
+            self.under_way.remove(delivery)
+            say(results)
+            self._changed()
+
+        delivery = Delivery(self._loop, own, secrets, *frame, endpoints, finish)
+        self.under_way.append(delivery)
+
+    def end(self) -> None:
+        """Give up what is under way."""
+        for delivery in list(self.under_way):
+            delivery.end()
+
+
 class _Courier:
     """One connection: dial, shake hands, send, wait for the other side's close (it has read all by then)."""
 

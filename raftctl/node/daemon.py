@@ -20,6 +20,7 @@ from raftctl.base.addresses import parse
 from raftctl.base.files import write_atomic
 from raftctl.base.logs import Logs, open_target, setup
 from raftctl.cluster import handshake
+from raftctl.cluster.checking import Checked
 from raftctl.cluster.founding import Founding
 from raftctl.cluster.handshake import Hello
 from raftctl.cluster.ports import Identity
@@ -39,6 +40,7 @@ from raftctl.node.data import Data, open_data
 from raftctl.node.drain import Drain
 from raftctl.node.draws import draw, draw_id
 from raftctl.node.endpoints import Endpoints
+from raftctl.node.fitness import Fitness
 from raftctl.node.inbox import Inbox
 from raftctl.node.leash import Leash
 from raftctl.node.listeners import Listeners
@@ -146,9 +148,9 @@ class Daemon:
         self._endpoints = Endpoints(self._tell, identity.address, node.data_dir)
         timing = Timing(node.heartbeat_ns, node.election_min_ns, node.election_max_ns)
         witness = data.witness
-        drain = Drain(node.data_dir, self._inbox)
+        fitness = self._fitness = Fitness(Drain(node.data_dir), self._inbox, has_check=bool(node.check))
         core = Core(own.instance, own.incarnation, timing, data.restored, clock.now(), draw,
-                    Standing(node.priority, healthy=not drain.is_on, preempt=node.preempt))
+                    Standing(node.priority, healthy=not fitness.why_not, preempt=node.preempt))
         founding = None
         if not data.restored.entries and not own.cluster_id:
             founding = Founding(identity.address, own.instance, listed, self._join_address(), draw_id)
@@ -158,9 +160,9 @@ class Daemon:
         turn = Turn(identity, own.cluster_id, core, data.store, timing, founding,
                     None, witness, takeover_delay=node.takeover_delay_ns)  # type: ignore[arg-type]
         self._status = Status(node, identity, self._inbox, turn.shown(), self._links.status, self._contacts,
-                              lambda: self._writer.in_flight_since, drain)
+                              lambda: self._writer.in_flight_since, fitness)
         self._chronicle = Chronicle(os.path.join(node.data_dir, "history"), self._status.silent_voters)
-        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle, drain)
+        self._requests = Requests(self._inbox, self._status, self._give_up_cluster, self._chronicle, fitness)
         self._writer = Writer(data.journal, self._synced, lambda error: _die(self._logs, error),
                               lambda room, why: self._inbox.post(Room(room, why)))
         self._snapshotter = Snapshotter(data.snapshots, self._inbox.post,
@@ -340,6 +342,9 @@ class Daemon:
         elif message["kind"] == tether.WORK:
             work = HostWork(*(message[name] for name in tether.MESSAGES[tether.WORK]))
             self._inbox.post(Call(lambda turn, now: turn.leading.host_works(work)))
+        elif message["kind"] == tether.CHECK:
+            if self._fitness.take(Checked(*(message[name] for name in tether.MESSAGES[tether.CHECK]))):
+                self._chronicle.note("check", message["cause"], by="guardian")
         elif message["kind"] == tether.RELOAD:
             secrets = tuple(map(bytes.fromhex, message["secrets"]))
             self._reload(message["logFile"], message["logLevel"], secrets)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from raftctl.cluster.checking import PASSING
 from raftctl.node.status import Status
 from raftctl.version import __version__
 
@@ -43,6 +44,7 @@ METRICS = (
     Metric("sync_longest_seconds", "gauge", "the longest of them since the start"),
     Metric("sync_in_flight_seconds", "gauge", "for how long the present write has been at the disk"),
     Metric("hook_failures_total", "counter", "hooks that failed since raftctl start, by event"),
+    Metric("check_ok", "gauge", "1: the health check passes; left out where there is none"),
     Metric("log_lines_dropped_total", "counter", "log lines of this node that could not be written"),
     Metric("free_bytes", "gauge", "free space in the file system of the data directory"),
 )
@@ -63,6 +65,7 @@ def gather(status: Status, timeout_s: float, data_dir: str, log_lines_dropped: i
         "voters_needed": cluster["votersNeeded"], "frames_dropped_total": cluster["framesDropped"],
         "sync_longest_seconds": tally.longest_sync_ns / 1e9,
         "sync_in_flight_seconds": (in_flight_ms or 0) / 1000,
+        "check_ok": state["check"] and state["check"]["state"] == PASSING,
         "log_lines_dropped_total": log_lines_dropped, "free_bytes": _free_bytes(data_dir),
     }
     found: Values = {name: [("", (), value)] for name, value in single.items() if value is not None}

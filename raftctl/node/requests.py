@@ -20,7 +20,7 @@ from raftctl.cluster.serving import CHANGE, PROPOSE, READ, TAKEN_OVER, TRANSFER,
 from raftctl.net.commands import Caller
 from raftctl.net.error_codes import CommandError
 from raftctl.node.chronicle import Chronicle
-from raftctl.node.drain import Drain
+from raftctl.node.fitness import Fitness
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Expired
 from raftctl.node.status import Status
@@ -75,10 +75,10 @@ class Requests:
     """`answer` is what the command listener calls, in any of its threads."""
 
     def __init__(self, inbox: Inbox, status: Status, give_up_cluster: Callable[[str, bool], None],
-                 chronicle: Chronicle, drain: Drain) -> None:
+                 chronicle: Chronicle, fitness: Fitness) -> None:
         """`give_up_cluster(address, discard_data)` starts the node again as one that joins, or raises."""
         self._inbox, self._status, self._give_up_cluster = inbox, status, give_up_cluster
-        self._chronicle, self._drain_file = chronicle, drain
+        self._chronicle, self._fitness = chronicle, fitness
         self._tokens = itertools.count(1)
         self._waiters: Dict[int, _Waiter] = {}
         self.stopping = False
@@ -288,7 +288,7 @@ class Requests:
     def _drain(self, request: _Object, timeout_s: float) -> _Object:
         """Hand over if this node leads, and campaign no more until `undrain`."""
         try:
-            self._drain_file.keep(True)
+            self._fitness.drain.keep(True)
         except OSError as error:
             raise CommandError("refused", f"the data directory takes no file: {error}") from error
         problem = None
@@ -297,15 +297,15 @@ class Requests:
                 self._hand_over("", timeout_s)
             except CommandError as error:
                 problem = error.message
-        self._drain_file.apply()
+        self._fitness.apply_drain()
         return {"drained": True, "problem": problem}
 
     def _undrain(self, request: _Object, timeout_s: float) -> _Object:
         try:
-            self._drain_file.keep(False)
+            self._fitness.drain.keep(False)
         except OSError as error:
             raise CommandError("refused", f"the file in the data directory stays: {error}") from error
-        self._drain_file.apply()
+        self._fitness.apply_drain()
         return {"drained": False}
 
 

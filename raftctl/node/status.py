@@ -18,7 +18,7 @@ from raftctl.net.error_codes import CommandError
 from raftctl.net.links import LinkStatus
 from raftctl.node import outlook
 from raftctl.node.contacts import Contacts
-from raftctl.node.drain import Drain
+from raftctl.node.fitness import Fitness
 from raftctl.node.inbox import Inbox
 from raftctl.node.loop import Call
 from raftctl.node.outlook import Outlook, Row
@@ -36,9 +36,9 @@ class Status:
 
     def __init__(self, node: NodeConfig, identity: Identity, inbox: Inbox, shown: Shown,
                  links: Callable[[], Dict[Address, LinkStatus]], contacts: Contacts,
-                 write_since: Callable[[], Optional[Instant]], drain: Drain) -> None:
+                 write_since: Callable[[], Optional[Instant]], fitness: Fitness) -> None:
         """`write_since` says since when the present write is at the disk, None without one."""
-        self.tally, self._drain = Tally(), drain
+        self.tally, self._fitness = Tally(), fitness
         self._contacts, self._write_since = contacts, write_since
         self._node, self._identity, self._inbox, self._links = node, identity, inbox, links
         self._shown = shown
@@ -111,7 +111,7 @@ class Status:
         reason, takeover_ms = self._reason(now, state)
         return {
             "state": state, "reason": reason, "takeoverMs": takeover_ms,
-            "drained": self._drain.is_on,
+            "drained": self._fitness.drain.is_on, "check": self._check(),
             "joinProblem": shown.join_refusal or None, "address": self._identity.address,
             "name": self._node.name, "leader": shown.leader_address, "term": view.term, "role": role,
             "commitIndex": view.commit_index, "lastApplied": shown.applied, "leaseMs": lease_ns // _MS,
@@ -123,11 +123,23 @@ class Status:
     def _reason(self, now: Instant, state: str) -> Tuple[str, Optional[int]]:
         """Return why the state is what it is, and for how long at most a leader still waits (P6), in ms."""
         shown = self._shown
-        wait = shown.wait
+        wait, unfit = shown.wait, self._fitness.why_not
         if wait is None or wait.until is None or state != "CANDIDATE":
-            return shown.cause, None
+            is_said = unfit in shown.cause
+            return shown.cause if is_said else f"{shown.cause}; does not lead: {unfit}", None
         left_ms = -(-now.until(wait.until) // _MS)
         return f"{wait.reason}, {left_ms / 1000:.1f} s more at most", left_ms
+
+    def _check(self) -> Optional[Dict[str, Any]]:
+        """Return what is known of the health check, None where there is none."""
+        checked = self._fitness.checked
+        if not self._fitness.has_check:
+            return None
+        return {
+            "state": checked.state, "since": clock.wall_text(checked.since), "cause": checked.cause,
+            "lastPassed": checked.passed if checked.count else None, "inARow": checked.count,
+            "lastStatus": checked.status or None, "lastLine": checked.line or None,
+        }
 
     def stale(self, key: bytes, timeout_s: float) -> Answer:
         """Return what the local copy holds under `key`."""

@@ -60,7 +60,6 @@ class Process(Ports):
         self._room: Optional[int] = None
         self._next_try = 0
         self._led_term = 0
-        self.is_healthy = True         # as the core was told last
         self._open()
 
     def _open(self) -> None:
@@ -298,8 +297,12 @@ class Process(Ports):
         self.turn.link_down(self.now, parse(address), generation, reason, disowns)
 
     def _health(self, ok: bool) -> None:
-        self.turn.health(self.now, ok)
-        self.is_healthy = ok
+        self.turn.health(self.now, ok, "check passes" if ok else "check fails")
+
+    @property
+    def is_healthy(self) -> bool:
+        """As the core was told last: of a leader that fails, only after its outgoing work (P6)."""
+        return self.turn.core._state.standings.own.healthy
 
     def _resign(self) -> None:
         self.turn.resign(self.now)

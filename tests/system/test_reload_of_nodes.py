@@ -165,3 +165,27 @@ def test_a_client_over_tcp_proves_the_new_secret(tmp_path):
         os.rename(path, path + ".away")          # so that the client takes the TCP port
         assert raftctl("-c", one.config, "put", "k", "v").returncode == 0
         os.rename(path + ".away", path)
+
+
+def test_a_check_comes_changes_and_goes_while_the_node_leads(host, tmp_path):
+    def check():
+        return host.request("state")["check"]
+
+    assert check() is None
+    script = tmp_path / "web.sh"
+    script.write_text("#!/bin/sh\necho at work\nexit 3\n")
+    script.chmod(0o700)
+    assert "reloaded, with other check" in reload(host, check={"run": str(script), "interval": "100 ms",
+                                                               "fall": 100})
+    wait_for(lambda: check() and check()["inARow"] >= 2, "two runs")
+    # What held goes on to hold: three failures of a hundred.
+    assert (check()["state"], check()["lastStatus"], check()["lastLine"]) == ("passing", "status 3", "at work")
+    assert host.state() == "LEADER"
+    reload(host, check={"run": str(script), "interval": "100 ms", "fall": 2})
+    wait_for(lambda: check()["state"] == "failing", "the check fails")
+    wait_for(lambda: host.state() == "CANDIDATE", "a caretaker")
+    assert "check failed 2 times: web.sh status 3: at work" in host.request("state")["reason"]
+    del host.settings["check"]
+    reload(host)
+    wait_for(lambda: host.state() == "LEADER", "it leads again")
+    assert check() is None

@@ -255,3 +255,27 @@ def test_p6_a_follower_that_may_outlast_the_takeover_delay_is_warned_about(tmp_p
     if warned:
         assert found == ['localhost: "follower" may take 5 s, but a new leader waits 3 s for a host that it does '
                          'not hear; raise "takeover delay", or lower the "timeout"']
+
+
+def test_the_script_of_the_check_is_looked_at_and_shown(tmp_path, script, capfd):
+    path = config(tmp_path, check={"run": str(script), "fall": 5})
+    assert check.run(options(path)) == 0
+    owner = check._user_name(os.geteuid())
+    assert (f"{script}: mode 0755, owner {owner}, run by itself; every 2 s, timeout 1 s, fall 5, rise 2\n"
+            in capfd.readouterr().out)
+    assert check.run(options(path, json=True)) == 0
+    found = json.loads(capfd.readouterr().out)["nodes"][0]
+    assert found["events"] == {} and found["check"] == {
+        "run": [str(script)], "timeoutMs": 1000, "intervalMs": 2000, "fall": 5, "rise": 2, "mode": "0755",
+        "owner": owner, "interpreter": "itself", "problem": None}
+
+
+def test_a_check_that_would_not_run_is_refused(tmp_path, capfd):
+    path = config(tmp_path, check="gone.sh")
+    assert refused(path, capfd).startswith(f'{path}: "check": {tmp_path}/gone.sh: no such file')
+
+
+@as_root
+def test_root_does_not_run_a_check_that_others_can_write(tmp_path, script, capfd):
+    script.chmod(0o777)
+    assert '"check": ' in refused(config(tmp_path, check=str(script)), capfd)

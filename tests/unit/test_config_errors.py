@@ -14,7 +14,7 @@ LIST = ["tcp://h1:8089", "tcp://h2:8089", "tcp://h3:8089"]
 ONE = {"address": "tcp://localhost:8089"}
 KEYS = (
     "address, listen, command_port, command_host, http, name, clusterNodes, heartbeat, election min, "
-    "election max, takeover delay, join, dataDir, logFile, logLevel, events, priority, preempt, "
+    "election max, takeover delay, join, dataDir, logFile, logLevel, events, check, priority, preempt, "
     "secretFile, insecure, "
     "serviceName, description, user, hardened, nodes"
 )
@@ -484,6 +484,28 @@ MALFORMED = [
         "hook retry",
         one(events={"leader": {"run": "x", "retry": -1}}),
         '"events": "leader": "retry": -1 is out of range; use 0 to 100',
+    ),
+    (
+        "check key",
+        one(check={"run": "x", "intervall": "1 s"}),
+        '"check": "intervall" is not a key of a check; did you mean "interval"?',
+    ),
+    (
+        "check key far",
+        one(check={"run": "x", "zzzzzz": 1}),
+        '"check": "zzzzzz" is not a key of a check; keys are run, interval, timeout, fall, rise',
+    ),
+    (
+        "check without run",
+        one(check={"fall": 2}),
+        '"check": "run" is missing; write {"run": "/etc/raftctl/check.sh"}',
+    ),
+    ("check fall", one(check={"run": "x", "fall": 0}), '"check": "fall": 0 is out of range; use 1 to 100'),
+    ("check rise", one(check={"run": "x", "rise": 101}), '"check": "rise": 101 is out of range; use 1 to 100'),
+    (
+        "check interval",
+        one(check={"run": "x", "interval": "5 ms"}),
+        '"check": "interval": "5 ms" is too short; at least 100 ms',
     ),
     # Secrets (P8).
     (

@@ -212,7 +212,7 @@ def test_pitfall_5_5_without_room_a_snapshot_is_not_begun_and_asked_for_again():
 
 def test_words_of_an_older_term_install_nothing():
     node = Node(hard=HardState(5))
-    assert node.install(mark_of(3, 9), 0, b"x" * 100, term=4) == AppendReply(5, 1, 1, False, 0, ORIGIN)
+    assert node.install(mark_of(3, 9), 0, b"x" * 100, term=4) == AppendReply(5, 1, 0, False, 0, ORIGIN)
     assert node.writes == [] and node.state.partial is None
 
 

@@ -173,7 +173,7 @@ def test_a_missing_log_of_a_cluster_and_a_log_without_its_instance_are_refused_a
     assert disk.names(DATA + "/log") == ["0000000002"]      # made ahead, nothing in it
     disk.names_now[DATA + "/log/0000000001"] = segment
     del disk.names_now[DATA + "/instance"]
-    with pytest.raises(DiskFault, match='instance is missing, but there is "log" beside it'):
+    with pytest.raises(DiskFault, match='instance: is missing, but there is "log" beside it'):
         recovered(disk)
     assert disk.names_now[DATA + "/log/0000000001"] is segment
 
@@ -181,7 +181,7 @@ def test_a_missing_log_of_a_cluster_and_a_log_without_its_instance_are_refused_a
 def test_snapshots_without_their_instance_are_refused_and_kept():
     disk = FakeDisk(("/", "/var", DATA, DATA + "/snapshots"))
     disk.close(disk.open(DATA + "/snapshots/x", os.O_CREAT))
-    with pytest.raises(DiskFault, match='instance is missing, but there is "snapshots" beside it; put it back'):
+    with pytest.raises(DiskFault, match='instance: is missing, but there is "snapshots" beside it; put it back'):
         recovered(disk)
     assert disk.names(DATA + "/snapshots") == ["x"]
 

@@ -185,3 +185,72 @@ def test_p6_a_follower_tells_the_leader_that_its_former_work_is_over(three):
     three.world.run(20)
     (second,) = three.world.leaders()
     assert second is not three.leader
+
+
+# --- the check of this host fails
+
+
+def sick(three, cause="check failed 3 times: web.sh status 7"):
+    three.leader.turn.health(three.world.instant, False, cause)
+    three.leader.finish()
+
+
+def test_p6_an_unhealthy_leader_ends_its_work_before_it_hands_over(three):
+    index = three.begin()
+    sick(three)
+    three.world.run(1000)
+    assert three.leader.state == "CANDIDATE" and three.leader.turn.core.role == "leader"
+    assert three.leader.shown.cause == "check failed 3 times: web.sh status 7"
+    assert three.record(three.leader) == 0
+    three.works(three.leader, NONE, ended=index)
+    three.world.run(300)
+    (second,) = three.world.leaders()
+    assert second is not three.leader and second.state == "LEADER"
+    assert not any("waits until" in line for line in second.decisions)
+    assert any("status 7 -> is unhealthy" in line for line in three.leader.decisions)
+    three.leader.turn.health(three.world.instant, True, "check passed 2 times")
+    three.world.run(3000)
+    assert three.world.leaders() == [second]          # sticky
+
+
+def test_1_8_an_unhealthy_leader_without_a_fit_successor_is_a_caretaker(three):
+    index = three.begin()
+    for node in three.world.nodes.values():
+        if node is not three.leader:
+            node.turn.health(three.world.instant, False, "check failed 1 time: web.sh status 7")
+            node.finish()
+    three.world.run(50)
+    sick(three)
+    three.world.run(2000)
+    assert three.leader.turn.core.role == "leader" and three.leader.state == "CANDIDATE"
+    three.works(three.leader, NONE, ended=index)
+    three.world.run(2000)
+    assert not [node for node in three.world.nodes.values() if node.state == "LEADER"]
+    (caretaker,) = [node for node in three.world.nodes.values() if node.turn.core.role == "leader"]
+    caretaker.turn.health(three.world.instant, True, "check passed 2 times")
+    caretaker.finish()
+    three.world.run(500)
+    assert caretaker.state == "LEADER"
+
+
+def test_p6_an_unhealthy_leader_whose_work_does_not_end_well_gives_way_all_the_same(three):
+    """As for one that crashed: the next waits for `takeover delay` (P6)."""
+    index = three.begin()
+    sick(three)
+    three.works(three.leader, FAILED, index)
+    three.world.run(700)
+    (second,) = [node for node in three.world.nodes.values() if node.turn.core.role == "leader"]
+    assert second is not three.leader and second.state == "CANDIDATE"
+    three.world.run(3000)
+    assert second.state == "LEADER"
+
+
+def test_one_that_is_healthy_again_before_it_handed_over_is_fit_at_once(three):
+    index = three.begin()
+    sick(three)
+    three.leader.turn.health(three.world.instant, True, "check passed 2 times")
+    three.works(three.leader, NONE, ended=index)
+    three.world.run(300)
+    (second,) = three.world.leaders()
+    assert second is not three.leader          # what has begun goes on
+    assert not any("is unhealthy" in line for line in three.leader.decisions)

@@ -86,7 +86,7 @@ def test_p4_nothing_is_released_but_what_this_very_child_reported(
     loop, monkeypatch, words, term, incarnation
 ):
     """Pitfall 1.3."""
-    assert bury(loop, monkeypatch, words, term=term, incarnation=incarnation)._deliveries == []
+    assert bury(loop, monkeypatch, words, term=term, incarnation=incarnation)._deliveries.under_way == []
 
 
 def test_a_dead_node_that_talked_nonsense_is_reaped_all_the_same(loop, monkeypatch):
@@ -104,7 +104,7 @@ def test_p4_a_node_that_only_closed_its_tether_is_not_released(loop, monkeypatch
     """It may live on and lead: `waitpid` alone proves that it does not (pitfall 1.2)."""
     peer = Peer("tcp://h2:8089")
     keeper = bury(loop, monkeypatch, [LOCKED, peers_word(peer)], term=7, incarnation=3, closes=True)
-    assert keeper._deliveries == [] and keeper._child
+    assert keeper._deliveries.under_way == [] and keeper._child
     keeper._child.signal(signal.SIGKILL)
     os.waitid(os.P_PID, keeper._child.pid, os.WEXITED | os.WNOWAIT)
     keeper.reap()

@@ -11,6 +11,7 @@ from turn_world import World
 
 from raftctl.base import clock
 from raftctl.base.errors import NoLeader
+from raftctl.cluster.checking import FAILING, PASSING, Checked
 from raftctl.node import metrics
 from raftctl.node.metrics import METRICS
 from raftctl.node.pages import Pages
@@ -174,3 +175,10 @@ def test_what_is_no_count_of_failures_is_left_out():
     tally = Tally()
     tally.take_failures({"leader": 1, "stop": "x"})
     assert tally.hook_failures == {"leader": 1}
+
+
+def test_the_check_is_a_metric_where_there_is_one(sites):
+    assert "raftctl_check_ok" not in samples(sites[0].get("/metrics")[1])
+    for state, value in ((PASSING, 1), (FAILING, 0)):
+        sites[0].seen.fitness.take(Checked(state))
+        assert samples(sites[0].get("/metrics")[1])["raftctl_check_ok"] == value

@@ -13,7 +13,10 @@ from raftctl.base import clock
 from raftctl.base.addresses import parse
 from raftctl.base.instants import Instant
 from raftctl.net.links import LinkStatus
+from raftctl.cli.status import describe
+from raftctl.cluster.checking import FAILING, Checked
 from raftctl.node.contacts import Contacts
+from raftctl.node.fitness import Fitness
 from raftctl.node.status import SILENT_ELECTIONS, Status
 
 # turn_world's election max.
@@ -43,8 +46,9 @@ class Seen:
         self.node, self.contacts, self.problems = node, Contacts(), {}
         self.inbox = NodeThread(node)
         self.write_since = None
+        self.fitness = Fitness(self, self.inbox, has_check=False)
         self.status = Status(Settings, node.turn.identity, self.inbox, node.shown, self.links, self.contacts,
-                             lambda: self.write_since, self)
+                             lambda: self.write_since, self.fitness)
 
     is_on = False        # drained
 
@@ -266,3 +270,19 @@ def test_5_5_status_says_for_how_long_the_present_write_is_at_the_disk(world, in
     assert seen.look()["diskWriteMs"] is None
     seen.write_since = Instant(*(now - span * 1_000_000 for now, span in zip(world.instant, in_flight_ms)))
     assert seen.look()["diskWriteMs"] == expected
+
+
+def test_the_check_is_shown_and_why_the_node_does_not_lead(world):
+    leader, follower, _ = roles(world)
+    seen = Seen(follower)
+    assert seen.look()["state"]["check"] is None
+    bad = Checked(FAILING, 0.0, False, 4, "status 7", "no route", "check failed 3 times: web.sh status 7")
+    assert seen.fitness.take(bad)
+    world.run(50)
+    state = seen.look()["state"]
+    assert state["check"] == {
+        "state": "failing", "since": "1970-01-01T00:00:00.000Z", "cause": bad.cause, "lastPassed": False,
+        "inARow": 4, "lastStatus": "status 7", "lastLine": "no route"}
+    assert bad.cause in state["reason"]
+    assert ("check: failing since 1970-01-01T00:00:00.000Z, failed 4 times in a row, last status 7: no route"
+            in describe(seen.look()))
