@@ -18,7 +18,7 @@ from raftctl.config.model import Hook, Loaded, NodeConfig
 
 PATIENCE_S = 20
 # Words of the guardian that no node answers.
-ASIDE = ("ping", "hooks", "ended", "reload", "work")
+ASIDE = ("ping", "check", "hooks", "ended", "reload", "work")
 HERE = Path(__file__).parent
 TOP = HERE.parents[1]
 
