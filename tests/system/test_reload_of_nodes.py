@@ -41,19 +41,19 @@ def hang_up(host):
     return wait_for(said, "the guardian's word")
 
 
-def test_a_new_script_runs_at_the_next_event_and_the_node_goes_on(host, tmp_path):
+def test_a_new_leader_script_runs_for_what_holds_and_the_node_goes_on(host, tmp_path):
     pid, term = host.node_pid, host.request("state")["term"]
-    marker = tmp_path / "stopped"
-    script = tmp_path / "stop.sh"
-    script.write_text(f"#!/bin/sh\necho $RAFTCTL_TERM > {marker}\n")
+    marker = tmp_path / "ran"
+    script = tmp_path / "note.sh"
+    script.write_text(f"#!/bin/sh\necho $RAFTCTL_EVENT $RAFTCTL_TERM >> {marker}\n")
     script.chmod(0o700)
     said = reload(host, events={"stop": str(script), "leader": str(script)})
     assert "reloaded, with other events" in said
     assert (host.node_pid, host.request("state")["term"]) == (pid, term)
-    # It leads already: that is no event.
-    assert not marker.exists()
+    # It leads already, and no script has run for that (P5).
+    wait_for(marker.exists, "the script of the leader")
     assert host.stop() == 0
-    assert marker.read_text() == f"{term}\n"
+    assert marker.read_text() == f"leader {term}\nstop {term}\n"
 
 
 def test_level_and_file_of_the_log_change_in_guardian_and_node(host, tmp_path):
