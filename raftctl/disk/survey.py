@@ -193,7 +193,8 @@ def _look_at_snapshots(folder: str, files: Files, faults: List[PlacedFault]) -> 
         names = files.names(folder)
     for name in names:
         path, size, state, mark = os.path.join(folder, name), 0, DAMAGED, None
-        with _gathered(path, faults):
+        found: List[PlacedFault] = []
+        with _gathered(path, found):
             size = _size(files, path)
             if name.endswith((snapshots.OWN, snapshots.INSTALLED)):
                 state = UNFINISHED
@@ -207,11 +208,30 @@ def _look_at_snapshots(folder: str, files: Files, faults: List[PlacedFault]) -> 
                                       "before it, with the log; check the disk") from error
                 files.close(descriptor)
                 state = SOUND
-        yield SnapshotFound(name, state, size, mark)
+        if not any(map(_has_vanished, found)):
+            faults += found
+            yield SnapshotFound(name, state, size, mark)
+
+
+def _has_vanished(fault: PlacedFault) -> bool:
+    """Was it listed a moment ago, and removed or renamed by a running node since?"""
+    return isinstance(fault.__cause__, FileNotFoundError)
 
 
 def _look_at_log(log_path: str, identity: Optional[Identity], files: Files,
                  faults: List[PlacedFault]) -> Tuple[Reading, Tuple[SegmentFound, ...]]:
+    """Look again at once where the oldest segments went before they were read: those behind stay longer."""
+    for _ in range(_LOOKS):
+        found: List[PlacedFault] = []
+        log, segments = _look_once(log_path, identity, files, found)
+        if not any(map(_has_vanished, found)):
+            break
+    faults += found
+    return log, segments
+
+
+def _look_once(log_path: str, identity: Optional[Identity], files: Files,
+               faults: List[PlacedFault]) -> Tuple[Reading, Tuple[SegmentFound, ...]]:
     names: List[str] = []
     with _gathered(log_path, faults), contextlib.suppress(FileNotFoundError):
         names = files.names(log_path)
