@@ -335,8 +335,8 @@ def test_the_witness_learns_nothing_from_the_refused_or_from_guardians():
     "PeerListener(['127.0.0.1'], 0, None, (b's' * 32,), None, print, silence_ns=1)",
     "from raftctl.config.load import load\nfrom raftctl.host.keeper import Keeper\n"
     "from raftctl.host.loop import Loop\nfrom types import SimpleNamespace\nimport logging\n"
-    "node = SimpleNamespace(secrets=(b's' * 32,), events=(), data_dir='/d', takeover_delay_ns=0)\n"
-    "Keeper(SimpleNamespace(loop=Loop()), node, logging.getLogger())",
+    "node = SimpleNamespace(secrets=(b's' * 32,), events=(), check=None, data_dir='/d', takeover_delay_ns=0)\n"
+    "Keeper(SimpleNamespace(loop=Loop(), changed=print), node, logging.getLogger())",
 ])
 def test_who_has_a_secret_loads_what_it_needs_before_it_is_ready(make):
     """Not at the first handshake, or when a dead leader is to be released."""

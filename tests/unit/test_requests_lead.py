@@ -10,6 +10,7 @@ from raftctl.cluster.serving import TAKEN_OVER, TRANSFER, Answer
 from raftctl.net.commands import Caller
 from raftctl.net.error_codes import CommandError
 from raftctl.node.drain import Drain
+from raftctl.node.fitness import Fitness
 from raftctl.node.requests import Requests
 from raftctl.raft.configuration import Member, configuration
 from raftctl.raft.inputs import FOLLOWER, LEADER
@@ -27,8 +28,8 @@ class Node:
                              for kind, answer in answers.items()})
         self.asked, self.calls, self.notes = [], [], []
         self.shown = SimpleNamespace(view=SimpleNamespace(role=role, configuration=MEMBERS))
-        self.drain = Drain(str(folder), self)
-        self.requests = Requests(self, self, None, self, self.drain)
+        self.drain = Drain(str(folder))
+        self.requests = Requests(self, self, None, self, Fitness(self.drain, self, has_check=False))
 
     def post(self, item):
         if not hasattr(item, "kind"):
@@ -105,9 +106,9 @@ def test_p6_drain_hands_over_first_and_is_on_disk(tmp_path):
     node = Node(tmp_path)
     assert node.ask("drain") == {"drained": True, "problem": None}
     assert node.asked == [(TRANSFER, b"")] and len(node.calls) == 1
-    assert Drain(str(tmp_path), node).is_on
+    assert Drain(str(tmp_path)).is_on
     assert node.ask("undrain") == {"drained": False}
-    assert not Drain(str(tmp_path), node).is_on and len(node.calls) == 2
+    assert not Drain(str(tmp_path)).is_on and len(node.calls) == 2
     assert node.ask("undrain") == {"drained": False}, "twice is once"
 
 
